@@ -1,0 +1,1 @@
+"""Rotations, cameras and robust kernels: plain vectorised functions."""
