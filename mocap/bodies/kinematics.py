@@ -1,0 +1,433 @@
+"""Kinematics of an SMPL-format body: joints, keypoints and their analytic Jacobians, without posing the mesh.
+
+A keypoint is a linear combination of vertices of the POSED mesh. Skinning is linear in the vertices, so the regressor
+is folded through it once (:func:`fold`): keypoint k becomes a short sum over joints j of
+
+    y_kj = G_j (b_kj(beta, pose) - A_kj J_j(beta)) + A_kj p_j,
+
+with A_kj = sum_v r_kv w_vj and b_kj = sum_v r_kv w_vj v_v, which is linear in the shape and pose features. This is
+exactly what regressing from the posed mesh gives (Loper et al., "SMPL", 2015, equations 2-10), at the cost of some
+hundred small products a frame instead of thousands of vertices.
+
+Parameters of a frame, in this order: Th (3), the root's local rotation step (3), the other joints' (3 each). A local
+step is R <- R exp(delta), so that turning joint j moves everything below it about p_j by the world vector G_j delta.
+The root turns about the MODEL's origin (EasyMocap's Rh/Th): v = R(Rh) SMPL(poses) + Th.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.sparse import csr_array
+
+from mocap import skeletons
+from mocap.bodies.model import BodyModel
+from mocap.errors import UnknownName
+from mocap.geometry import rotations
+from mocap.skeletons import Skeleton
+
+_NEGLIGIBLE = 1e-9
+"""A folded coefficient below this [m or 1] moves no keypoint by a nanometre; it is left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class KeypointRig:
+    """A body's keypoints of one skeleton, folded through skinning. Made by :func:`fold`."""
+
+    body: BodyModel
+    skeleton: Skeleton
+    J_template: Float[np.ndarray, "joints 3"]
+    J_shape: Float[np.ndarray, "joints 3 betas"]
+    levels: tuple[Int[np.ndarray, ...], ...]
+    """Joints after the root by their depth in the tree."""
+    pair_keypoint: Int[np.ndarray, " pairs"]
+    pair_joint: Int[np.ndarray, " pairs"]
+    starts: Int[np.ndarray, " keypoints"]
+    """Where each keypoint's pairs begin."""
+    A: Float[np.ndarray, " pairs"]
+    B: Float[np.ndarray, "pairs 3"]
+    B_shape: Float[np.ndarray, "pairs 3 betas"]
+    B_pose: Float[np.ndarray, "pairs_3 features"] | None
+    """None when no keypoint feels the pose features."""
+    moved: Int[np.ndarray, "moves 2"]
+    """(keypoint, joint) such that turning the joint moves the keypoint; the root left out (it moves all)."""
+    subtree: csr_array
+    """(moves, pairs): which pairs hang below the joint."""
+    subtree_A: Float[np.ndarray, " moves"]
+    bent: Int[np.ndarray, "bends 2"]
+    """(pair, joint) such that turning the joint changes the pair's b through the pose features, sorted by move."""
+    bend_B: Float[np.ndarray, "bends 3 9"]
+    bend_moves: Int[np.ndarray, " bent_moves"]
+    """The moves that have bends."""
+    bend_starts: Int[np.ndarray, " bent_moves"]
+
+    @property
+    def n_keypoints(self) -> int:
+        """Keypoints of the skeleton."""
+        return len(self.starts)
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters of one frame: 3 + 3 joints."""
+        return 3 + 3 * self.body.n_joints
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """A rig at some poses: what every term reads."""
+
+    rig: KeypointRig
+    R: Float[np.ndarray, "frames joints 3 3"]
+    """Local rotations, the root's first."""
+    Th: Float[np.ndarray, "frames 3"]
+    G: Float[np.ndarray, "frames joints 3 3"]
+    """World rotations of the joints."""
+    joints: Float[np.ndarray, "frames joints 3"]
+    keypoints: Float[np.ndarray, "frames keypoints 3"]
+    jacobian: Float[np.ndarray, "frames keypoints 3 parameters"] | None = None
+    """d keypoints / d parameters, when asked for."""
+    shape_jacobian: Float[np.ndarray, "frames keypoints 3 betas"] | None = None
+
+
+def keypoint_matrix(body: BodyModel, skeleton: Skeleton) -> csr_array:
+    """Regressor (keypoints, vertices) of a skeleton: the body's own, or by name from one it has that has every point.
+
+    Raises:
+        UnknownName: No regressor of this body has all points of `skeleton`.
+    """
+    if skeleton.name in body.regressors:
+        return body.regressors[skeleton.name]
+    for name, matrix in body.regressors.items():
+        by_name = skeletons.conversion(skeletons.get(name), skeleton)
+        if by_name.any(1).all():
+            return csr_array(csr_array(by_name) @ matrix)
+    raise UnknownName(f'keypoint regressor of body "{body.name}"', skeleton.name, body.regressors)
+
+
+def fold(body: BodyModel, skeleton: Skeleton | str) -> KeypointRig:
+    """Folds the keypoint regressor of `skeleton` through the body's skinning, shape and pose features.
+
+    `smpl24`, and any skeleton named after the body's own joints, gives the joints themselves.
+    """
+    skeleton = skeletons.get(skeleton) if isinstance(skeleton, str) else skeleton
+    if skeleton.joints == body.joint_names:
+        return _fold_joints(body, skeleton)
+    regressor = keypoint_matrix(body, skeleton)
+    n_keypoints = len(skeleton)
+    weights = csr_array(body.weights)
+    # one row a (keypoint, joint) pair, one column a vertex: r_kv w_vj
+    rows, cols, values = [], [], []
+    pairs: list[tuple[int, int]] = []
+    for k in range(n_keypoints):
+        vertices = regressor.indices[regressor.indptr[k] : regressor.indptr[k + 1]]
+        r = regressor.data[regressor.indptr[k] : regressor.indptr[k + 1]]
+        local = (weights[vertices].multiply(r[:, None])).tocoo()
+        for j in np.unique(local.col[np.abs(local.data) > 0]):
+            of_j = local.col == j
+            rows.append(np.full(of_j.sum(), len(pairs)))
+            cols.append(vertices[local.row[of_j]])
+            values.append(local.data[of_j])
+            pairs.append((k, int(j)))
+    fold_matrix = csr_array(
+        (np.concatenate(values).astype(float), (np.concatenate(rows), np.concatenate(cols))),
+        shape=(len(pairs), len(body.v_template)),
+    )
+    n_vertices = len(body.v_template)
+    pair = np.array(pairs)
+    return _assemble(
+        body,
+        skeleton,
+        pair,
+        A=np.asarray(fold_matrix.sum(1)).ravel(),
+        B=fold_matrix @ body.v_template.astype(float),
+        B_shape=(fold_matrix @ body.shapedirs.reshape(n_vertices, -1)).reshape(len(pair), 3, -1),
+        B_pose=(fold_matrix @ body.posedirs.reshape(n_vertices, -1)).reshape(len(pair), 3, -1),
+    )
+
+
+def _fold_joints(body: BodyModel, skeleton: Skeleton) -> KeypointRig:
+    joints = np.arange(body.n_joints)
+    J_template, J_shape = _rest_joints(body)
+    return _assemble(
+        body,
+        skeleton,
+        np.stack([joints, joints], axis=1),
+        A=np.ones(len(joints)),
+        B=J_template,
+        B_shape=J_shape,
+        B_pose=np.zeros((len(joints), 3, 0)),
+    )
+
+
+def _rest_joints(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
+    n_vertices = len(body.v_template)
+    J_template = body.J_regressor @ body.v_template.astype(float)
+    J_shape = (body.J_regressor @ body.shapedirs.reshape(n_vertices, -1).astype(float)).reshape(body.n_joints, 3, -1)
+    return J_template, J_shape
+
+
+def _assemble(
+    body: BodyModel,
+    skeleton: Skeleton,
+    pair: np.ndarray,
+    *,
+    A: np.ndarray,
+    B: np.ndarray,
+    B_shape: np.ndarray,
+    B_pose: np.ndarray,
+) -> KeypointRig:
+    n_joints, n_keypoints = body.n_joints, len(skeleton)
+    ancestors = np.eye(n_joints, dtype=bool)  # [j, a]: a is j or above it
+    depth = np.zeros(n_joints, dtype=int)
+    for j in range(1, n_joints):
+        ancestors[j] |= ancestors[body.parents[j]]
+        depth[j] = depth[body.parents[j]] + 1
+    levels = tuple(np.flatnonzero(depth == d) for d in range(1, depth.max() + 1))
+
+    feels = np.abs(B_pose.reshape(len(pair), 3, -1, 9)).max((1, 3)) > _NEGLIGIBLE  # (pairs, joints - 1)
+    below = ancestors[pair[:, 1]]  # (pairs, joints)
+    moves = np.zeros((n_keypoints, n_joints), dtype=bool)
+    np.logical_or.at(moves, pair[:, 0], below)
+    if feels.size:
+        np.logical_or.at(moves[:, 1:], pair[:, 0], feels)
+    moves[:, 0] = False
+    moved = np.argwhere(moves)
+    subtree = csr_array((moved[:, :1] == pair[:, 0]) & below[:, moved[:, 1]].T, dtype=float)
+    bends = np.argwhere(feels) + [0, 1] if feels.size else np.zeros((0, 2), dtype=int)
+    move_number = np.full((n_keypoints, n_joints), -1)
+    move_number[moved[:, 0], moved[:, 1]] = np.arange(len(moved))
+    of_move = move_number[pair[bends[:, 0], 0], bends[:, 1]]
+    order = np.argsort(of_move, kind="stable")
+    bends, of_move = bends[order], of_move[order]
+    bend_moves, bend_starts = np.unique(of_move, return_index=True)
+    bend_B = B_pose.reshape(len(pair), 3, -1, 9)[bends[:, 0], :, bends[:, 1] - 1] if len(bends) else np.zeros((0, 3, 9))
+    J_template, J_shape = _rest_joints(body)
+    return KeypointRig(
+        body=body,
+        skeleton=skeleton,
+        J_template=J_template,
+        J_shape=J_shape,
+        levels=levels,
+        pair_keypoint=pair[:, 0],
+        pair_joint=pair[:, 1],
+        starts=np.searchsorted(pair[:, 0], np.arange(n_keypoints)),
+        A=A,
+        B=B,
+        B_shape=B_shape.astype(float),
+        B_pose=B_pose.reshape(3 * len(pair), -1).astype(float) if len(bends) else None,
+        moved=moved,
+        subtree=subtree,
+        subtree_A=subtree @ A,
+        bent=bends,
+        bend_B=bend_B.astype(float),
+        bend_moves=bend_moves,
+        bend_starts=bend_starts,
+    )
+
+
+def pose_features(R: Float[np.ndarray, "frames joints 3 3"]) -> Float[np.ndarray, "frames features"]:
+    """Entries of the rotations after the root, minus the identity, row-major: what posedirs multiply."""
+    return (R[:, 1:] - np.eye(3)).reshape(len(R), -1)
+
+
+def forward(
+    parents: Int[np.ndarray, " joints"],
+    levels: tuple[Int[np.ndarray, ...], ...],
+    J: Float[np.ndarray, "joints 3"],
+    R: Float[np.ndarray, "frames joints 3 3"],
+    Th: Float[np.ndarray, "frames 3"],
+) -> tuple[Float[np.ndarray, "frames joints 3 3"], Float[np.ndarray, "frames joints 3"]]:
+    """World rotations and positions [m] of the joints, level by level of the tree."""
+    G = np.empty_like(R)
+    p = np.empty(R.shape[:3])
+    G[:, 0] = R[:, 0]
+    p[:, 0] = R[:, 0] @ J[0] + Th
+    offsets = J - J[parents]  # the root's is not used
+    for joints in levels:
+        above = parents[joints]
+        G_above = G[:, above]
+        G[:, joints] = G_above @ R[:, joints]
+        p[:, joints] = p[:, above] + (G_above @ offsets[joints, :, None])[..., 0]
+    return G, p
+
+
+def pose(
+    rig: KeypointRig,
+    betas: Float[np.ndarray, " betas"],
+    R: Float[np.ndarray, "frames joints 3 3"],
+    Th: Float[np.ndarray, "frames 3"],
+    *,
+    jacobian: bool = False,
+    shape_jacobian: bool = False,
+) -> Posed:
+    """Joints and keypoints of a body, with their Jacobians when asked.
+
+    Args:
+        rig: From :func:`fold`.
+        betas: Shape; fewer than the body has are taken as the first ones.
+        R: Local rotations as matrices, the root's first.
+        Th: Translation [m].
+        jacobian: Also d keypoints / d (Th, local steps of the root and the joints).
+        shape_jacobian: Also d keypoints / d betas (as many as given).
+    """
+    frames, n_betas = len(R), len(betas)
+    J = rig.J_template + rig.J_shape[..., :n_betas] @ betas
+    G, p = forward(rig.body.parents, rig.levels, J, R, Th)
+    b = rig.B + rig.B_shape[..., :n_betas] @ betas
+    if rig.B_pose is not None:
+        b = b + (pose_features(R) @ rig.B_pose.T).reshape(frames, -1, 3)
+    c = b - rig.A[:, None] * J[rig.pair_joint]
+    G_pair = G[:, rig.pair_joint]
+    y = (G_pair @ c[..., None])[..., 0] + rig.A[:, None] * p[:, rig.pair_joint]
+    keypoints = np.add.reduceat(y, rig.starts, axis=1)
+    return Posed(
+        rig,
+        R,
+        Th,
+        G,
+        p,
+        keypoints,
+        _jacobian(rig, R, Th, G, p, G_pair, y, keypoints) if jacobian else None,
+        _shape_jacobian(rig, n_betas, G, G_pair) if shape_jacobian else None,
+    )
+
+
+def _turned(G: np.ndarray, arm: np.ndarray) -> np.ndarray:
+    """-[arm]x G: how a point moves on the end of `arm` (..., 3) when G (..., 3, 3) takes a local step."""
+    x, y, z = arm[..., 0, None], arm[..., 1, None], arm[..., 2, None]
+    out = np.empty_like(G)
+    out[..., 0, :] = z * G[..., 1, :] - y * G[..., 2, :]
+    out[..., 1, :] = x * G[..., 2, :] - z * G[..., 0, :]
+    out[..., 2, :] = y * G[..., 0, :] - x * G[..., 1, :]
+    return out
+
+
+def _jacobian(
+    rig: KeypointRig,
+    R: np.ndarray,
+    Th: np.ndarray,
+    G: np.ndarray,
+    p: np.ndarray,
+    G_pair: np.ndarray,
+    y: np.ndarray,
+    keypoints: np.ndarray,
+) -> np.ndarray:
+    frames, n_pairs = y.shape[:2]
+    k, j = rig.moved.T
+    hanging = (rig.subtree @ y.transpose(1, 0, 2).reshape(n_pairs, -1)).reshape(len(k), frames, 3).transpose(1, 0, 2)
+    D = _turned(G[:, j], hanging - rig.subtree_A[:, None] * p[:, j])
+    if len(rig.bent):
+        pair, joint = rig.bent.T
+        # R exp(delta) = R + R [delta]x: d vec(R) by each of the three axes, (frames, joints, 9, 3)
+        dR = (R[:, :, None] @ _GENERATORS).transpose(0, 1, 3, 4, 2).reshape(frames, -1, 9, 3)
+        bent = G_pair[:, pair] @ (rig.bend_B @ dR[:, joint])
+        D[:, rig.bend_moves] += np.add.reduceat(bent, rig.bend_starts, axis=1)
+    blocks = np.zeros((frames, rig.n_keypoints, 3, 1 + rig.body.n_joints, 3))
+    total = np.add.reduceat(rig.A, rig.starts)
+    blocks[:, :, :, 0] = total[:, None, None] * np.eye(3)
+    blocks[:, :, :, 1] = _turned(
+        np.broadcast_to(R[:, None, 0], (*keypoints.shape, 3)), keypoints - total[:, None] * Th[:, None]
+    )
+    blocks[:, k, :, 1 + j] = D.transpose(1, 0, 2, 3)
+    return blocks.reshape(frames, rig.n_keypoints, 3, -1)
+
+
+_GENERATORS = rotations.skew(np.eye(3))
+
+
+def _shape_jacobian(rig: KeypointRig, n_betas: int, G: np.ndarray, G_pair: np.ndarray) -> np.ndarray:
+    parents, dJ = rig.body.parents, rig.J_shape[..., :n_betas]
+    dp = np.empty((*G.shape[:2], 3, n_betas))
+    dp[:, 0] = G[:, 0] @ dJ[0]
+    offsets = dJ - dJ[parents]
+    for joints in rig.levels:
+        dp[:, joints] = dp[:, parents[joints]] + G[:, parents[joints]] @ offsets[joints]
+    dc = rig.B_shape[..., :n_betas] - rig.A[:, None, None] * dJ[rig.pair_joint]
+    dy = G_pair @ dc + rig.A[:, None, None] * dp[:, rig.pair_joint]
+    return np.add.reduceat(dy, rig.starts, axis=1)
+
+
+def local_rotations(
+    Rh: Float[np.ndarray, "frames 3"], poses: Float[np.ndarray, "frames joints 3"]
+) -> Float[np.ndarray, "frames all_joints 3 3"]:
+    """Rotation matrices of the root and the joints from rotation vectors [rad]."""
+    return rotations.exp(np.concatenate([Rh[:, None], poses], axis=1))
+
+
+def keypoints_of(
+    body: BodyModel,
+    skeleton: Skeleton | str,
+    betas: Float[np.ndarray, " betas"],
+    Rh: Float[np.ndarray, "frames 3"],
+    Th: Float[np.ndarray, "frames 3"],
+    poses: Float[np.ndarray, "frames joints 3"],
+) -> Float[np.ndarray, "frames keypoints 3"]:
+    """Keypoints of the posed mesh in the world [m]."""
+    return pose(fold(body, skeleton), betas, local_rotations(Rh, poses), Th).keypoints
+
+
+def joints_of(
+    body: BodyModel,
+    betas: Float[np.ndarray, " betas"],
+    Rh: Float[np.ndarray, "frames 3"],
+    Th: Float[np.ndarray, "frames 3"],
+    poses: Float[np.ndarray, "frames joints 3"],
+) -> Float[np.ndarray, "frames all_joints 3"]:
+    """Joints of the model in the world [m], the root first."""
+    own = Skeleton(body.name, body.joint_names, ())
+    return pose(_fold_joints(body, own), betas, local_rotations(Rh, poses), Th).joints
+
+
+class Skinner:
+    """Poses the mesh of one shaped body; holds what does not change from frame to frame."""
+
+    def __init__(self, body: BodyModel, betas: Float[np.ndarray, " betas"]) -> None:
+        self.body = body
+        self.rest = body.rest(betas).astype(np.float32)
+        self.J = np.asarray(body.J_regressor @ self.rest.astype(float))
+        self._weights = csr_array(body.weights.astype(np.float32))
+        self._posedirs = csr_array(body.posedirs.reshape(-1, body.posedirs.shape[-1]).astype(np.float32))
+        self._levels = _fold_joints(body, Skeleton(body.name, body.joint_names, ())).levels
+
+    def vertices(
+        self,
+        Rh: Float[np.ndarray, "frames 3"],
+        Th: Float[np.ndarray, "frames 3"],
+        poses: Float[np.ndarray, "frames joints 3"],
+    ) -> Float[np.ndarray, "frames vertices 3"]:
+        """The posed mesh [m], float32."""
+        R = local_rotations(Rh, poses)
+        frames, n_joints = R.shape[:2]
+        G, p = forward(self.body.parents, self._levels, self.J, R, Th)
+        moved = p - (G @ self.J[:, :, None])[..., 0]
+        T = np.concatenate([G, moved[..., None]], axis=-1).astype(np.float32)  # (frames, joints, 3, 4)
+        v = self.rest + (self._posedirs @ pose_features(R).astype(np.float32).T).T.reshape(frames, -1, 3)
+        skinned = (self._weights @ T.transpose(1, 0, 2, 3).reshape(n_joints, -1)).reshape(-1, frames, 3, 4)
+        skinned = skinned.transpose(1, 0, 2, 3)
+        return (skinned[..., :3] @ v[..., None])[..., 0] + skinned[..., 3]
+
+    def chunks(
+        self,
+        Rh: Float[np.ndarray, "frames 3"],
+        Th: Float[np.ndarray, "frames 3"],
+        poses: Float[np.ndarray, "frames joints 3"],
+        *,
+        size: int = 16,
+    ) -> Iterator[Float[np.ndarray, "vertices 3"]]:
+        """The posed mesh frame by frame, computed `size` frames at a time so that memory stays flat."""
+        for s in range(0, len(Rh), size):
+            yield from self.vertices(Rh[s : s + size], Th[s : s + size], poses[s : s + size])
+
+
+def vertices_of(
+    body: BodyModel,
+    betas: Float[np.ndarray, " betas"],
+    Rh: Float[np.ndarray, "frames 3"],
+    Th: Float[np.ndarray, "frames 3"],
+    poses: Float[np.ndarray, "frames joints 3"],
+) -> Float[np.ndarray, "frames vertices 3"]:
+    """The posed mesh of a few frames [m], float32; for many use :class:`Skinner`."""
+    return Skinner(body, betas).vertices(Rh, Th, poses)

@@ -1,0 +1,98 @@
+"""Bodies, motions and rigs made by construction, for tests of the mathematics."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from mocap import skeletons
+from mocap.bodies import kinematics
+from mocap.bodies.model import SMPL_JOINTS, BodyModel
+from mocap.geometry import rotations
+from mocap.geometry.cameras import Camera, Rig
+from mocap.take import Keypoints2D, Keypoints3D
+from mocap.terms.base import Data
+
+SMPL_PARENTS = np.array([-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21])
+
+
+def toy_body(
+    seed: int = 0, *, parents: np.ndarray = SMPL_PARENTS, n_vertices: int = 200, n_betas: int = 4
+) -> BodyModel:
+    """A body of random numbers in SMPL's format: nothing in it is symmetric, small or zero by accident."""
+    rng = np.random.default_rng(seed)
+    n_joints = len(parents)
+    weights = np.zeros((n_vertices, n_joints))
+    for v in range(n_vertices):
+        weights[v, rng.choice(n_joints, 3, replace=False)] = rng.dirichlet([1, 1, 1])
+    regressor = np.zeros((n_joints, n_vertices))
+    for j in range(n_joints):
+        regressor[j, rng.choice(n_vertices, 5, replace=False)] = rng.dirichlet(np.ones(5))
+    keypoints = np.zeros((25, n_vertices))
+    for k in range(25):
+        r = rng.normal(size=4)
+        keypoints[k, rng.choice(n_vertices, 4, replace=False)] = r / r.sum() if abs(r.sum()) > 0.3 else 0.25
+    return BodyModel(
+        name="toy",
+        gender="neutral",
+        content_hash="0" * 16,
+        v_template=0.4 * rng.normal(size=(n_vertices, 3)),
+        shapedirs=rng.normal(size=(n_vertices, 3, n_betas)) * 0.05,
+        posedirs=rng.normal(size=(n_vertices, 3, 9 * (n_joints - 1))) * 0.02 * (rng.random((n_vertices, 1, 1)) < 0.5),
+        weights=weights,
+        J_regressor=csr_array(regressor),
+        parents=parents,
+        faces=rng.integers(0, n_vertices, (50, 3)),
+        joint_names=SMPL_JOINTS[:n_joints],
+        regressors={"body25": csr_array(keypoints)},
+    )
+
+
+def random_motion(seed: int, frames: int, n_joints: int = 24, *, spread: float = 0.5) -> tuple[np.ndarray, ...]:
+    """Smooth Rh (frames, 3), Th (frames, 3), poses (frames, joints - 1, 3): each a sum of slow sinusoids."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(frames)[:, None] / 30
+    phase, speed = rng.uniform(0, 2 * np.pi, 3 * n_joints + 3), rng.uniform(0.5, 4, 3 * n_joints + 3)
+    wave = spread * np.sin(t * speed + phase)
+    return wave[:, :3] + [0.3, 0.2, -0.4], wave[:, 3:6], wave[:, 6:].reshape(frames, n_joints - 1, 3)
+
+
+def stepped(R: np.ndarray, Th: np.ndarray, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """R and Th after a local step `delta` (frames, 3 + 3 joints)."""
+    steps = delta.reshape(len(delta), -1, 3)
+    return R @ rotations.exp(steps[:, 1:]), Th + steps[:, 0]
+
+
+def ring_rig(n: int = 4, *, radius: float = 4.0, height: float = 1.5, seed: int = 0) -> Rig:
+    """Cameras on a ring around the origin, looking at a person's middle, with some distortion."""
+    rng = np.random.default_rng(seed)
+    cameras = []
+    for i, angle in enumerate(np.linspace(0, 2 * np.pi, n, endpoint=False)):
+        eye = np.array([radius * np.cos(angle), radius * np.sin(angle), height + 0.3 * rng.normal()])
+        z = np.array([0, 0, 0.9]) - eye
+        z /= np.linalg.norm(z)
+        x = np.cross(z, [0, 0, 1])
+        x /= np.linalg.norm(x)
+        T = np.eye(4)
+        T[:3, :3] = np.stack([x, np.cross(z, x), z])
+        T[:3, 3] = -T[:3, :3] @ eye
+        K = np.array([[1000.0, 0, 640], [0, 1000, 360], [0, 0, 1]])
+        cameras.append(Camera(f"{i:02d}", K, rng.normal(size=5) * [0.05, 0.01, 1e-3, 1e-3, 0.01], T, (1280, 720)))
+    return Rig(tuple(cameras))
+
+
+def data_of(body: BodyModel, betas: np.ndarray, motion: tuple[np.ndarray, ...], *, shift: float = 0.0) -> Data:
+    """Perfect 3D and 2D keypoints of a motion at 30 fps; cameras see `shift` of a frame after the take's clock."""
+    Rh, Th, poses = motion
+    frames = len(Rh)
+    clock = np.arange(frames) / 30
+    xyz = kinematics.keypoints_of(body, "body25", betas, Rh, Th, poses)
+    ones = np.ones(xyz.shape[:2])
+    points = Keypoints3D.of(skeletons.BODY25, xyz, ones, np.broadcast_to(1e-4 * np.eye(3), (*xyz.shape, 3)), 0 * ones)
+    rig = ring_rig()
+    later = np.minimum(np.arange(frames) + 1, frames - 1)
+    between = (1 - shift) * xyz + shift * xyz[later]
+    seen = {
+        c.name: Keypoints2D.of(skeletons.BODY25, clock + shift / 30, c.project(between)[0], ones) for c in rig.cameras
+    }
+    return Data(body, clock, points, seen, rig)
