@@ -1,0 +1,1 @@
+"""The least-squares problem over a whole take, and its solver."""

@@ -1,0 +1,1 @@
+"""Objective terms, one file each, found by the name of their file."""

@@ -1,0 +1,105 @@
+"""What a loss is: typed options, and residuals with their Jacobians at given poses.
+
+A file `terms/<yaml name>.py` holds one :class:`Term`: the options a user writes. Bound to a take's data
+(:meth:`Term.bind`) it gives a :class:`Bound`, which the solver asks for :class:`Residuals`. The cost of a residual item
+r (m numbers) is 1/2 rho(|r|^2); rho is the identity unless the term is robust. Sigmas carry the units, so residuals
+have none, and `weight` multiplies the cost.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mocap.bodies.kinematics import Posed
+from mocap.bodies.model import BodyModel
+from mocap.geometry.cameras import Rig
+from mocap.take import Keypoints2D, Keypoints3D
+
+Kernel = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Residuals of one term at an iterate, linearised.
+
+    `on` says what the Jacobians are by:
+        keypoints: item k is of keypoint k; (residuals, keypoints, m, 3) by that keypoint's position.
+        blocks: item b is of parameter block b (Th, root, joint 1, ...); (residuals, blocks, m, 3) by that block.
+        parameters: one item; (residuals, 1, m, parameters) by all parameters of the frame.
+    """
+
+    on: Literal["keypoints", "blocks", "parameters"]
+    frame: Int[np.ndarray, " residuals"]
+    """The place of the first frame each residual touches among the posed ones, ascending."""
+    r: Float[np.ndarray, "residuals items m"]
+    jacobians: Mapping[int, Float[np.ndarray, "residuals items m by"]]
+    """By frame offset: 0 is the first frame, 1 the next."""
+    cost: Float[np.ndarray, "residuals items"]
+    """1/2 rho(|r|^2)"""
+    weight: Float[np.ndarray, "residuals items"]
+    """rho'(|r|^2)"""
+
+    @classmethod
+    def of(
+        cls,
+        on: Literal["keypoints", "blocks", "parameters"],
+        r: np.ndarray,
+        jacobians: Mapping[int, np.ndarray],
+        *,
+        frame: np.ndarray | None = None,
+        kernel: Kernel | None = None,
+        constant: np.ndarray | float = 0.0,
+    ) -> Residuals:
+        """Residuals with their cost; `constant` is added to the cost and has no gradient."""
+        s = (r * r).sum(-1)
+        rho, weight = (s, np.ones_like(s)) if kernel is None else kernel(s)
+        return cls(on, np.arange(len(r)) if frame is None else frame, r, jacobians, 0.5 * rho + constant, weight)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What terms may be bound to: one person's data on the take's clock."""
+
+    body: BodyModel
+    timestamps: Float[np.ndarray, " frames"]
+    keypoints3d: Keypoints3D | None = None
+    keypoints2d: Mapping[str, Keypoints2D] | None = None
+    rig: Rig | None = None
+
+
+class Bound(ABC):
+    """A term with its data."""
+
+    span: int = 1
+    """How many consecutive frames one residual touches: 1 data, 2 velocity or fractional time, 3 acceleration."""
+    dense_coupling: bool = False
+    """Whether a residual of several frames is at keypoints, and so couples all their parameters."""
+
+    @abstractmethod
+    def residuals(self, posed: Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
+        """Residuals that lie wholly within the posed frames.
+
+        Args:
+            posed: Poses with their joints and keypoints.
+            frames: Which frames of the take these are; consecutive when `span` is more than 1.
+        """
+
+
+class Term(ABC):
+    """Options of one loss. A concrete one is decorated by `mocap.options.options`."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Fields of :class:`Data` without which it cannot be bound."""
+
+    def check(self) -> None:  # noqa: B027 - most have nothing to check
+        """Raises a MocapError for what would fail later, such as a missing file."""
+
+    @abstractmethod
+    def bind(self, data: Data) -> Bound | None:
+        """The term with its data; None when it is switched off (weight 0)."""
