@@ -1,0 +1,1 @@
+"""Recipes: which terms, in which order, over which solver."""

@@ -1,0 +1,202 @@
+"""Shape from the lengths of limbs in 3D, over all frames at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from mocap.bodies import kinematics
+from mocap.bodies.model import BodyModel
+from mocap.errors import DataError
+from mocap.geometry import robust
+from mocap.take import Keypoints3D
+from mocap.terms.limits import joint_ranges
+
+_INDEPENDENT = 10
+"""Errors of neighbouring frames are alike: so many frames count as one independent measurement."""
+_STATURE_SIGMA = 0.003
+"""How well a stature that is given is known [m]."""
+
+
+@dataclass(frozen=True)
+class LimbLengths:
+    """Lengths of limbs as measured over a take."""
+
+    length: Float[np.ndarray, " limbs"]
+    """[m]; NaN where a limb was never seen."""
+    sigma: Float[np.ndarray, " limbs"]
+    """Standard error of `length` [m]."""
+    spread: Float[np.ndarray, " limbs"]
+    """Robust standard deviation from frame to frame, noise included [m]."""
+    frames: Int[np.ndarray, " limbs"]
+    """Frames in which both ends were seen."""
+
+
+@dataclass(frozen=True)
+class ShapeFit:
+    """A shape and how it was reached."""
+
+    betas: Float[np.ndarray, " betas"]
+    sigma: Float[np.ndarray, " betas"]
+    """Standard deviation of each coefficient given the data and the prior."""
+    limbs: LimbLengths
+    fitted: Float[np.ndarray, " limbs"]
+    """Lengths of the fitted body's limbs in its rest pose [m]."""
+    stature: float
+    """[m]"""
+    converged: bool
+
+
+def _noise_of(d: np.ndarray, cov: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Scales the covariances of limb vectors `d` (frames, limbs, 3) to the noise the take itself shows.
+
+    Two robust estimates are at hand and the lesser one holds for each limb: how much the length of the limb varies (all
+    of it noise if it is rigid), and the third differences in time of its vector (all of it noise if it moves smoothly;
+    their variance is 20 times the vector's: 1 + 9 + 9 + 1).
+    """
+    length = np.linalg.norm(d, axis=-1)
+    along = np.einsum("fli,flij,flj->fl", d, cov, d) / np.where(seen, length, 1.0) ** 2
+    known = seen & (along > 0)
+    along = np.where(known, along, 1.0)
+    unit = np.where(known[..., None, None], cov / along[..., None, None], np.eye(3))
+    by_length = np.empty(d.shape[1])
+    by_time = np.full(d.shape[1], np.inf)
+    for limb in range(d.shape[1]):  # tens of limbs, whatever the number of frames
+        rows = seen[:, limb]
+        if not rows.any():
+            by_length[limb] = 0.0
+            continue
+        by_length[limb] = robust.mad_sigma(length[rows, limb] - np.median(length[rows, limb])) ** 2
+        third = np.diff(np.where(rows[:, None], d[:, limb], np.nan), n=3, axis=0)
+        third = third[np.isfinite(third).all(-1)]
+        if len(third) >= _INDEPENDENT:
+            by_time[limb] = (robust.mad_sigma(third, axis=0) ** 2).mean() / 20
+    scale = np.where(seen.sum(0) >= _INDEPENDENT, np.minimum(by_length, by_time), np.nan)
+    # too few frames to tell: what came with the points, or nothing
+    told = np.isfinite(scale)[:, None, None]
+    return np.where(told, unit * scale[:, None, None], np.where(known[..., None, None], cov, 0))
+
+
+def limb_lengths(points: Keypoints3D, limbs: Int[np.ndarray, "limbs 2"]) -> LimbLengths:
+    """Lengths of limbs over all frames: robust, weighted by uncertainty, without the bias of noise.
+
+    Noise makes a limb look longer: E |d + n|^2 = |d|^2 + tr(cov n). So squared lengths less that trace are averaged,
+    each weighted by its variance 4 d' cov d + 2 tr(cov^2) and by a Tukey weight against gross errors.
+    """
+    a, b = limbs.T
+    d = points.xyz[:, b] - points.xyz[:, a]  # (frames, limbs, 3)
+    seen = np.asarray(np.isfinite(d).all(-1))
+    d = np.where(seen[..., None], d, 0.0)
+    carried = np.where(np.isfinite(points.covariance), points.covariance, 0.0)
+    cov = _noise_of(d, carried[:, a] + carried[:, b], seen)
+    squared = (d * d).sum(-1) - np.trace(cov, axis1=-2, axis2=-1)
+    variance = 4 * np.einsum("fli,flij,flj->fl", d, cov, d) + 2 * np.einsum("flij,flji->fl", cov, cov)
+    weight = np.where(seen, 1 / (variance + 1e-8), 0.0) * np.sqrt(points.confidence[:, a] * points.confidence[:, b])
+    frames = seen.sum(0)
+    some = frames > 0
+    hidden = np.where(seen, squared, np.nan)
+    hidden[:, ~some] = 0.0
+    centre = np.nanmedian(hidden, axis=0)
+    scale = robust.mad_sigma(hidden - centre, axis=0) + 1e-9
+    for _ in range(5):
+        tukey = np.clip(1 - ((squared - centre) / (4.685 * scale)) ** 2, 0, 1) ** 2
+        w = weight * tukey
+        total = w.sum(0)
+        centre = np.where(total > 0, (w * squared).sum(0) / np.where(total > 0, total, 1.0), centre)
+    length = np.sqrt(np.maximum(centre, 0.0))
+    spread = scale / (2 * np.maximum(length, 1e-3))
+    sigma = spread / np.sqrt(np.maximum(frames / _INDEPENDENT, 1.0))
+    nothing = ~some | (length <= 0)
+    return LimbLengths(
+        np.where(nothing, np.nan, length), np.where(nothing, np.nan, sigma), np.where(nothing, np.nan, spread), frames
+    )
+
+
+def _bending(rig: kinematics.KeypointRig, limbs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Length of each limb in usual poses relative to its length at rest: mean, and deviation.
+
+    A thigh keeps its length; from neck to mid hip it is shorter whenever the spine bends, and tells less.
+    """
+    n = 200
+    poses = joint_ranges(rig.body.joint_names[1:]).sample(n)
+    R = kinematics.local_rotations(np.zeros((n, 3)), poses)
+    betas = np.zeros(rig.body.n_betas)
+    posed = kinematics.pose(rig, betas, R, np.zeros((n, 3))).keypoints
+    rest = kinematics.pose(rig, betas, np.broadcast_to(np.eye(3), R[:1].shape), np.zeros((1, 3))).keypoints
+    ratio = _lengths(posed, limbs) / _lengths(rest, limbs)
+    return ratio.mean(0), ratio.std(0)
+
+
+def _lengths(xyz: np.ndarray, limbs: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(xyz[:, limbs[:, 1]] - xyz[:, limbs[:, 0]], axis=-1)
+
+
+def fit_shape(
+    body: BodyModel,
+    points: Keypoints3D,
+    *,
+    model_sigma: float = 0.006,
+    prior_weight: float = 1.0,
+    stature: float | None = None,
+    max_iterations: int = 20,
+) -> ShapeFit:
+    """Betas whose limbs have the measured lengths: Gauss-Newton on (length - measured) / sigma with betas ~ N(0, 1).
+
+    Args:
+        body: The model; it must have the points' skeleton.
+        points: 3D keypoints of one person.
+        model_sigma: How far a perfectly measured limb may be from the model's, which is taken at rest [m].
+        prior_weight: Of 1/2 |betas|^2; a coefficient is one standard deviation of the population.
+        stature: When known [m].
+        max_iterations: Gauss-Newton steps at most.
+
+    Raises:
+        DataError: No limb was seen in any frame, and no stature is given.
+    """
+    limbs = points.skeleton.limb_indices()
+    measured = limb_lengths(points, limbs)
+    known: Bool[np.ndarray, " limbs"] = np.isfinite(measured.length)
+    if not known.any() and stature is None:
+        raise DataError(
+            f"No limb of {points.skeleton.name} has both ends triangulated in any frame, so no shape can be fitted: "
+            "look at the triangulation's report for what was dropped."
+        )
+    rig = kinematics.fold(body, points.skeleton)
+    rest_R = np.broadcast_to(np.eye(3), (1, body.n_joints, 3, 3))
+    ratio, varies = _bending(rig, limbs)
+    target = np.where(known, measured.length / ratio, 0.0)
+    sigma = np.where(known, np.sqrt(measured.sigma**2 + model_sigma**2 + (varies * target) ** 2), np.inf)
+    betas = np.zeros(body.n_betas)
+    converged = False
+    H = np.eye(body.n_betas)
+    for _ in range(max_iterations):
+        posed = kinematics.pose(rig, betas, rest_R, np.zeros((1, 3)), shape_jacobian=True)
+        assert posed.shape_jacobian is not None
+        d = posed.keypoints[0, limbs[:, 1]] - posed.keypoints[0, limbs[:, 0]]
+        length = np.linalg.norm(d, axis=1)
+        dJ = posed.shape_jacobian[0, limbs[:, 1]] - posed.shape_jacobian[0, limbs[:, 0]]
+        J = np.einsum("li,lib->lb", d / length[:, None], dJ) / sigma[:, None]
+        r = (length - target) / sigma
+        if stature is not None:
+            vertices = body.rest(betas)
+            top, bottom = vertices[:, 1].argmax(), vertices[:, 1].argmin()
+            by_betas = (body.shapedirs[top, 1] - body.shapedirs[bottom, 1]).astype(float)
+            J = np.vstack([J, by_betas / _STATURE_SIGMA])
+            r = np.append(r, (body.stature(betas) - stature) / _STATURE_SIGMA)
+        H = J.T @ J + prior_weight * np.eye(body.n_betas)
+        step = np.linalg.solve(H, -(J.T @ r + prior_weight * betas))
+        betas = betas + step
+        if np.abs(step).max() < 1e-6:
+            converged = True
+            break
+    fitted = kinematics.pose(rig, betas, rest_R, np.zeros((1, 3))).keypoints[0]
+    return ShapeFit(
+        betas,
+        np.sqrt(np.diagonal(np.linalg.inv(H))),
+        measured,
+        _lengths(fitted[None], limbs)[0],
+        body.stature(betas),
+        converged,
+    )
