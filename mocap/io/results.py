@@ -1,0 +1,441 @@
+"""What a run writes: EasyMocap's JSON, `result.npz`, the AMASS layout and `report.json`.
+
+Everything is in the take's world: metres, radians, z up. Motion follows EasyMocap: v = R(Rh) SMPL(poses, zero root) +
+Th, rotation about the MODEL's origin; :func:`to_smpl_root` turns that into SMPL's own global_orient and transl.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mocap import skeletons
+from mocap.bodies.kinematics import joints_of, keypoints_of
+from mocap.bodies.model import SMPL_JOINTS, BodyModel
+from mocap.errors import BadFile, DataError, MissingFile, ModelError, UnknownName
+from mocap.geometry import rotations
+from mocap.io.atomic import replacing, write_text
+from mocap.take import Keypoints3D, Motion, Person, Take
+
+REPORT = "report.json"
+_CHUNK = 4096
+"""Frames posed at a time: a take of an hour fits in memory."""
+_JOINTS_WITH_ROOT = {16, 24, 52, 55}
+"""Of MANO, SMPL, SMPL-H and SMPL-X."""
+_FRAME_FILE = re.compile(r"\d{6,}\.json")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# EasyMocap
+
+
+def to_smpl_root(
+    Rh: Float[np.ndarray, "*frames 3"], Th: Float[np.ndarray, "*frames 3"], J0: Float[np.ndarray, " 3"]
+) -> tuple[Float[np.ndarray, "*frames 3"], Float[np.ndarray, "*frames 3"]]:
+    """EasyMocap's Rh [rad], Th [m] as SMPL's global_orient [rad], transl [m].
+
+    SMPL turns about its root joint: v = R (x - J0) + J0 + transl, so transl = Th + R(Rh) J0 - J0.
+
+    Args:
+        Rh: Rotation about the model's origin.
+        Th: Translation.
+        J0: The root joint of the shaped model in its rest pose [m] (see :func:`rest_root`).
+    """
+    return Rh, Th + rotations.exp(Rh) @ J0 - J0
+
+
+def from_smpl_root(
+    global_orient: Float[np.ndarray, "*frames 3"], transl: Float[np.ndarray, "*frames 3"], J0: Float[np.ndarray, " 3"]
+) -> tuple[Float[np.ndarray, "*frames 3"], Float[np.ndarray, "*frames 3"]]:
+    """The inverse of :func:`to_smpl_root`: Rh [rad], Th [m]."""
+    return global_orient, transl - rotations.exp(global_orient) @ J0 + J0
+
+
+def rest_root(body: BodyModel, betas: Float[np.ndarray, " betas"]) -> Float[np.ndarray, " 3"]:
+    """Where the root joint of the shaped body is in its rest pose [m]."""
+    return np.asarray(body.J_regressor[[0]] @ body.rest(betas).astype(float))[0]
+
+
+@contextmanager
+def _frame_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write frames' files into; takes the place of `folder`, and of its frames of earlier runs, at the end.
+
+    Whatever else lies in `folder` is kept.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    new.mkdir()
+    try:
+        yield new
+        if folder.is_dir():
+            for entry in folder.iterdir():
+                if not _FRAME_FILE.fullmatch(entry.name):
+                    entry.rename(new / entry.name)
+            folder.rename(old)
+        new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        if old.is_symlink():
+            old.unlink()
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_easymocap(folder: Path, frames: Int[np.ndarray, " frames"], people: Sequence[Person]) -> list[Path]:
+    """`keypoints3d/%06d.json` and, for people with a motion, `smpl/%06d.json`; gives the folders written.
+
+    One file a frame, called by the frame's number, with one entry a person: `id`, its place among `people`;
+    `keypoints3d` 25 x (x, y, z, confidence) in BODY_25's order, zeros where missing (points the detector's set lacks,
+    such as mediapipe's small toes, are missing throughout); `Rh` (1, 3), `Th` (1, 3), `poses` (1, 3 joints) with the
+    root's three zeros first, `shapes` (1, betas). Micrometres and microradians are kept.
+    """
+    points = []
+    for person in people:
+        if person.keypoints3d is None:
+            continue
+        k = person.keypoints3d
+        xyz, confidence = skeletons.convert(k.xyz, k.confidence, k.skeleton, skeletons.BODY25)
+        points.append(np.nan_to_num(np.concatenate([xyz, confidence[..., None]], axis=-1)).round(6))
+    moving = [(i, p.motion, p.shape) for i, p in enumerate(people) if p.motion is not None and p.shape is not None]
+    folder = Path(folder)
+    written = [folder / "keypoints3d"]
+    with _frame_folder(written[0]) as new:
+        for row, number in enumerate(frames.tolist()):
+            entries = [{"id": i, "keypoints3d": values[row].tolist()} for i, values in enumerate(points)]
+            (new / f"{number:06d}.json").write_text(json.dumps(entries))
+    if moving:
+        written.append(folder / "smpl")
+        arrays = [
+            (
+                i,
+                m.Rh.round(6),
+                m.Th.round(6),
+                np.pad(m.poses.reshape(len(m.Rh), -1), ((0, 0), (3, 0))).round(6),
+                shape.round(6).tolist(),
+            )
+            for i, m, shape in moving
+        ]
+        with _frame_folder(written[1]) as new:
+            for row, number in enumerate(frames.tolist()):
+                entries = [
+                    {
+                        "id": i,
+                        "Rh": Rh[row : row + 1].tolist(),
+                        "Th": Th[row : row + 1].tolist(),
+                        "poses": poses[row : row + 1].tolist(),
+                        "shapes": [shape],
+                    }
+                    for i, Rh, Th, poses, shape in arrays
+                ]
+                (new / f"{number:06d}.json").write_text(json.dumps(entries))
+    return written
+
+
+def read_easymocap_motion(
+    folder: Path,
+) -> dict[int, tuple[Int[np.ndarray, " frames"], Motion, Float[np.ndarray, " betas"]]]:
+    """Frame numbers, motion and betas by person's id, of a folder `smpl/` of :func:`write_easymocap` or EasyMocap.
+
+    `poses` may have the root's zeros in front (72) or not (69). The betas are the mean over the frames.
+
+    Raises:
+        MissingFile: No `%06d.json` in the folder.
+        BadFile: A file that is not of that layout, or whose root's part of `poses` is not zero.
+    """
+    folder = Path(folder)
+    files = sorted((p for p in folder.glob("*.json") if p.stem.isdecimal()), key=lambda p: int(p.stem))
+    if not files:
+        raise MissingFile(folder, what="SMPL parameters (%06d.json)")
+    rows: dict[int, list[tuple[int, np.ndarray]]] = {}
+    betas: dict[int, list[np.ndarray]] = {}
+    for file in files:
+        for i, values, shapes in _motion_of_frame(file):
+            rows.setdefault(i, []).append((int(file.stem), values))
+            betas.setdefault(i, []).append(shapes)
+    found = {}
+    for i, row in rows.items():
+        if len({values.size for _, values in row}) > 1 or len({values.size for values in betas[i]}) > 1:
+            raise BadFile(folder, f"person {i} has poses or shapes of different lengths in different frames.")
+        values = np.stack([values for _, values in row])
+        motion = Motion(values[:, :3], values[:, 3:6], values[:, 6:].reshape(len(values), -1, 3))
+        found[i] = (np.array([number for number, _ in row]), motion, np.mean(betas[i], axis=0))
+    return found
+
+
+def _motion_of_frame(file: Path) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """Of each person in one file: id; Rh, Th and the poses after the root in one row; betas."""
+    found = []
+    try:
+        for entry in json.loads(file.read_bytes()):
+            Rh, Th, poses, shapes = (
+                np.array(entry[key], dtype=float).reshape(-1) for key in ("Rh", "Th", "poses", "shapes")
+            )
+            if poses.size % 3 or Rh.size != 3 or Th.size != 3:
+                raise ValueError(f"{Rh.size} values of Rh, {Th.size} of Th, {poses.size} of poses")
+            if poses.size // 3 in _JOINTS_WITH_ROOT:
+                if poses[:3].any():
+                    raise ValueError("the first three values of poses, the root's, must be zero beside an Rh")
+                poses = poses[3:]
+            found.append((int(entry["id"]), np.concatenate([Rh, Th, poses]), shapes))
+    except (KeyError, TypeError, ValueError) as error:  # json's error is a ValueError
+        raise BadFile(file, f"not SMPL parameters as EasyMocap writes them ({error}).") from error
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# result.npz
+
+
+@dataclass(frozen=True)
+class Result:
+    """One person of a take, as `result.npz` holds it: its fields are the file's keys; those that are None are absent.
+
+    Texts are NumPy's fixed-width text arrays: nothing in the file is pickled.
+    """
+
+    frames: Int[np.ndarray, " frames"]
+    """Numbers of the frames in the footage."""
+    timestamps: Float[np.ndarray, " frames"]
+    """When they were seen [s]."""
+    fps: float
+    """Median frame rate [1/s]."""
+    skeleton: str
+    """Name of the keypoint set of `keypoints3d` and `keypoints3d_fit`."""
+    keypoint_names: tuple[str, ...]
+    keypoints3d: Float[np.ndarray, "frames keypoints 3"]
+    """Triangulated [m]; NaN where missing."""
+    keypoints3d_confidence: Float[np.ndarray, "frames keypoints"]
+    """In [0, 1], 0 where missing."""
+    keypoints3d_covariance: Float[np.ndarray, "frames keypoints 3 3"]
+    """[m^2], float32; NaN where missing."""
+    keypoints3d_fit: Float[np.ndarray, "frames keypoints 3"] | None = None
+    """The same points of the fitted body [m]."""
+    joints: Float[np.ndarray, "frames joints 3"] | None = None
+    """The fitted body's joints [m], the root first."""
+    joint_names: tuple[str, ...] | None = None
+    Rh: Float[np.ndarray, "frames 3"] | None = None
+    """Rotation about the model's origin [rad]."""
+    Th: Float[np.ndarray, "frames 3"] | None = None
+    """[m]"""
+    poses: Float[np.ndarray, "frames posed_joints 3"] | None = None
+    """Local rotations of the joints after the root [rad]: 23 for SMPL."""
+    shapes: Float[np.ndarray, " betas"] | None = None
+    """Betas; they belong to `body` alone."""
+    body: str | None = None
+    """Name of the body model."""
+    body_hash: str | None = None
+    """Its content hash."""
+    gender: str | None = None
+
+    @property
+    def motion(self) -> Motion | None:
+        """The motion, where a body was fitted."""
+        if self.Rh is None or self.Th is None or self.poses is None:
+            return None
+        return Motion(self.Rh, self.Th, self.poses)
+
+    def check_body(self, body: BodyModel) -> None:
+        """ModelError unless the betas belong to `body`: they mean nothing against another one."""
+        if self.body_hash != body.content_hash:
+            raise ModelError(
+                f'The betas belong to body "{self.body}" ({self.gender}, hash {self.body_hash}) and cannot be read '
+                f'against "{body.name}" ({body.gender}, hash {body.content_hash}); load that model.'
+            )
+
+
+def result_of(take: Take, person: Person) -> tuple[Result, list[str]]:
+    """What `result.npz` holds of one person, and sentences on what could not be had.
+
+    Raises:
+        DataError: The person has no keypoints3d.
+    """
+    k, body, shape, motion = person.keypoints3d, person.body, person.shape, person.motion
+    if k is None:
+        raise DataError("A result needs keypoints3d.")
+    kept: dict[str, Any] = {}
+    notes = []
+    if body is not None and shape is not None and motion is not None:
+        kept = {
+            "Rh": motion.Rh,
+            "Th": motion.Th,
+            "poses": motion.poses,
+            "shapes": shape,
+            "body": body.name,
+            "body_hash": body.content_hash,
+            "gender": body.gender,
+            "joint_names": body.joint_names,
+        }
+        parts = [slice(i, i + _CHUNK) for i in range(0, len(motion.Rh), _CHUNK)]
+        kept["joints"] = np.concatenate(
+            [joints_of(body, shape, motion.Rh[s], motion.Th[s], motion.poses[s]) for s in parts]
+        )
+        try:
+            kept["keypoints3d_fit"] = np.concatenate(
+                [keypoints_of(body, k.skeleton, shape, motion.Rh[s], motion.Th[s], motion.poses[s]) for s in parts]
+            )
+        except UnknownName as error:
+            notes.append(f"keypoints3d_fit is left out of the result: {error}")
+    return Result(
+        take.frames, take.timestamps, take.fps, k.skeleton.name, k.skeleton.joints, k.xyz, k.confidence,
+        k.covariance.astype(np.float32), **kept,
+    ), notes  # fmt: skip
+
+
+def write_result_npz(path: Path, result: Result) -> None:
+    """Writes `result` (see :class:`Result` for the keys), whole or not at all."""
+    kept: dict[str, Any] = {f.name: getattr(result, f.name) for f in fields(result)}
+    kept = {name: np.asarray(value) for name, value in kept.items() if value is not None}
+    with replacing(path) as temporary:
+        np.savez(temporary, **kept)
+
+
+def read_result_npz(path: Path) -> Result:
+    """Reads what :func:`write_result_npz` wrote.
+
+    Raises:
+        MissingFile: No such file.
+        BadFile: Another file, or a damaged one. Pickled objects are refused.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFile(path, what="Result")
+    try:
+        # opened here, since np.load leaves a damaged file open
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            kept: dict[str, Any] = {f.name: file[f.name] for f in fields(Result) if f.name in file.files}
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise BadFile(path, f"not a result in npz, or a damaged one ({error}).") from error
+    missing = [f.name for f in fields(Result) if f.name not in kept and f.default is not None]
+    if missing:
+        raise BadFile(path, f"not a result of this program: it has no {', '.join(missing)}.")
+    frames = kept["frames"].size
+    wrong = [n for n, v in kept.items() if v.dtype.kind in "fi" and v.ndim and n != "shapes" and len(v) != frames]
+    if wrong:
+        raise BadFile(path, f"{', '.join(wrong)} must have the {frames} frames of its other arrays.")
+    for name, value in kept.items():
+        if value.dtype.kind == "U":
+            kept[name] = str(value) if value.ndim == 0 else tuple(value.tolist())
+    return Result(**{**kept, "fps": float(kept["fps"])})
+
+
+def keypoints_of_result(result: Result) -> Keypoints3D:
+    """The triangulated points of a result; the reprojection error is not kept in the file."""
+    unknown = np.full(result.keypoints3d.shape[:2], np.nan)
+    skeleton = skeletons.get(result.skeleton)
+    return Keypoints3D.of(
+        skeleton, result.keypoints3d, result.keypoints3d_confidence, result.keypoints3d_covariance, unknown
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# AMASS
+
+_SMPLH_BODY = 22
+"""Joints SMPL and SMPL-H share, the root included."""
+_SMPLH_JOINTS = 52
+_AMASS_BETAS = 16
+
+
+def write_amass(
+    path: Path, *, body: BodyModel, betas: Float[np.ndarray, " betas"], motion: Motion, fps: float
+) -> list[str]:
+    """The layout of AMASS' npz (SMPL-H); gives sentences on what it could not hold.
+
+    Keys: `poses` (frames, 156) [rad]: global orientation, 21 body joints, 30 finger joints; `trans` (frames, 3) [m],
+    SMPL's transl; `betas` (16 or more), padded with zeros; `dmpls` (frames, 8), zeros; `gender`; `mocap_framerate`
+    [1/s]; and, which AMASS' readers ignore, `body` and `body_hash`, to which the betas belong. World z-up, as AMASS'.
+
+    A 24-joint SMPL body's last two joints (the hands) are no joints of SMPL-H, whose joints of those numbers are
+    fingers: they are left out and the fingers are zero.
+
+    Raises:
+        DataError: A body whose joints are neither SMPL's nor SMPL-H's.
+    """
+    notes = []
+    frames = len(motion.Rh)
+    if body.joint_names[:_SMPLH_BODY] != SMPL_JOINTS[:_SMPLH_BODY] or body.n_joints not in (24, _SMPLH_JOINTS):
+        raise DataError(
+            f'The AMASS layout needs the joints of SMPL or SMPL-H; body "{body.name}" has {body.n_joints} others.'
+        )
+    local = motion.poses.reshape(frames, -1)
+    if body.n_joints == 24:
+        bent = np.linalg.norm(motion.poses[:, _SMPLH_BODY - 1 :], axis=-1).max(initial=0.0)
+        if bent > 1e-3:
+            notes.append(
+                f"The AMASS layout has no hand joints of SMPL: rotations of up to {bent:.2f} rad are left out."
+            )
+        local = local[:, : 3 * (_SMPLH_BODY - 1)]
+    global_orient, transl = to_smpl_root(motion.Rh, motion.Th, rest_root(body, betas))
+    poses = np.zeros((frames, 3 * _SMPLH_JOINTS))
+    poses[:, :3] = global_orient
+    poses[:, 3 : 3 + local.shape[1]] = local
+    with replacing(path) as temporary:
+        np.savez(
+            temporary,
+            poses=poses,
+            trans=transl,
+            betas=np.pad(betas, (0, max(0, _AMASS_BETAS - len(betas)))),
+            dmpls=np.zeros((frames, 8)),
+            gender=np.array(body.gender),
+            mocap_framerate=np.array(float(fps)),
+            body=np.array(body.name),
+            body_hash=np.array(body.content_hash),
+        )
+    return notes
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# report.json
+
+
+def _plain(value: Any) -> Any:
+    """`value` in JSON's types; a number that is not finite, which JSON has no word for, becomes null."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def write_report(take: Take, *, complete: bool) -> Path:
+    """`report.json` in the run's output folder: what each stage took, dropped and reached; gives its path.
+
+    Keys: `complete`, whether every stage has run; `frames`, `fps`, `views`; `stages`, a list of `label`, `stage`,
+    `seconds` and whatever the stage reported.
+    """
+    path = take.run.output / REPORT
+    stages = [{"label": r.label, "stage": r.stage, "seconds": round(r.seconds, 4), **r.facts} for r in take.reports]
+    report = {
+        "complete": complete,
+        "frames": len(take.frames),
+        "fps": take.fps,
+        "views": list(take.footage) or ([] if take.rig is None else list(take.rig.names)),
+        "stages": stages,
+    }
+    write_text(path, json.dumps(_plain(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return path
+
+
+def is_complete(output: Path) -> bool | None:
+    """Whether the run that wrote `output`/report.json came to its end; None when there is no such report."""
+    try:
+        report = json.loads((Path(output) / REPORT).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    found = report.get("complete") if isinstance(report, dict) else None
+    return found if isinstance(found, bool) else None

@@ -1,0 +1,265 @@
+"""Written results: the layouts others read, round trips, and SMPL's root against EasyMocap's."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from mocap import skeletons
+from mocap.bodies.kinematics import keypoints_of
+from mocap.errors import BadFile, DataError, MissingFile, ModelError
+from mocap.geometry import rotations
+from mocap.io.atomic import replacing, write_text
+from mocap.io.results import (
+    from_smpl_root,
+    is_complete,
+    keypoints_of_result,
+    read_easymocap_motion,
+    read_result_npz,
+    rest_root,
+    result_of,
+    to_smpl_root,
+    write_amass,
+    write_easymocap,
+    write_report,
+    write_result_npz,
+)
+from mocap.take import Keypoints3D, Motion, Person, Report, RunContext, Take
+from tests.synthetic import random_motion, toy_body
+
+FRAMES = 6
+
+
+def person(seed: int = 0, frames: int = FRAMES, *, fitted: bool = True, skeleton=skeletons.BODY25) -> Person:
+    rng = np.random.default_rng(seed)
+    xyz = rng.normal(size=(frames, len(skeleton), 3))
+    confidence = rng.uniform(0.2, 1, xyz.shape[:2])
+    confidence[1, 3] = 0
+    covariance = np.broadcast_to(1e-4 * np.eye(3), (*xyz.shape, 3))
+    points = Keypoints3D.of(skeleton, xyz, confidence, covariance, np.ones(xyz.shape[:2]))
+    if not fitted:
+        return Person(keypoints3d=points)
+    body = toy_body(seed)
+    return Person(keypoints3d=points, body=body, shape=rng.normal(size=4), motion=Motion(*random_motion(seed, frames)))
+
+
+def take(tmp_path, *people: Person, frames: int = FRAMES) -> Take:
+    return Take(RunContext(tmp_path), np.arange(frames) / 30, 100 + 2 * np.arange(frames), people=people)
+
+
+# --------------------------------------------------------------------------------------------------------- SMPL root
+
+
+def test_smpls_own_root_gives_the_same_points():
+    body, betas = toy_body(1), np.array([0.5, -1, 2, 0])
+    Rh, Th, poses = random_motion(3, 20)
+    J0 = rest_root(body, betas)
+    orient, transl = to_smpl_root(Rh, Th, J0)
+    rest = keypoints_of(body, "body25", betas, np.zeros_like(Rh), np.zeros_like(Th), poses)
+    theirs = np.einsum("fij,fkj->fki", rotations.exp(orient), rest - J0) + J0 + transl[:, None]  # SMPL turns about J0
+    np.testing.assert_allclose(keypoints_of(body, "body25", betas, Rh, Th, poses), theirs, atol=1e-12)
+    for ours, back in zip((Rh, Th), from_smpl_root(orient, transl, J0), strict=True):
+        np.testing.assert_allclose(back, ours, atol=1e-12)
+
+
+# --------------------------------------------------------------------------------------------------------- EasyMocap
+
+
+def test_easymocaps_files_hold_what_its_users_read(tmp_path):
+    first, second = person(0), person(1, fitted=False, skeleton=skeletons.MEDIAPIPE33)
+    t = take(tmp_path, first, second)
+    assert write_easymocap(tmp_path, t.frames, t.people) == [tmp_path / "keypoints3d", tmp_path / "smpl"]
+    names = [f"{n:06d}.json" for n in (100, 102, 104, 106, 108, 110)]
+    assert sorted(p.name for p in (tmp_path / "smpl").iterdir()) == names
+    entries = json.loads((tmp_path / "keypoints3d" / names[1]).read_text())
+    assert [e["id"] for e in entries] == [0, 1] and np.shape(entries[0]["keypoints3d"]) == (25, 4)
+    assert entries[0]["keypoints3d"][3] == [0, 0, 0, 0]
+    np.testing.assert_allclose(np.array(entries[0]["keypoints3d"])[4, :3], first.keypoints3d.xyz[1, 4], atol=1e-6)
+    toes = skeletons.BODY25.indices(["left_small_toe", "right_small_toe"])
+    assert not np.array(entries[1]["keypoints3d"])[toes].any()  # mediapipe has none
+    (motion,) = json.loads((tmp_path / "smpl" / names[1]).read_text())
+    assert {k: np.shape(v) for k, v in motion.items()} == {
+        "id": (), "Rh": (1, 3), "Th": (1, 3), "poses": (1, 72), "shapes": (1, 4)
+    }  # fmt: skip
+    assert motion["poses"][0][:3] == [0, 0, 0]
+
+
+def test_a_written_motion_reads_back_with_and_without_the_roots_zeros(tmp_path):
+    p = person(2)
+    t = take(tmp_path, p)
+    write_easymocap(tmp_path, t.frames, t.people)
+    for _ in range(2):
+        frames, motion, betas = read_easymocap_motion(tmp_path / "smpl")[0]
+        assert frames.tolist() == t.frames.tolist()
+        for name in ("Rh", "Th", "poses"):
+            np.testing.assert_allclose(getattr(motion, name), getattr(p.motion, name), atol=1e-6)
+        np.testing.assert_allclose(betas, p.shape, atol=1e-6)
+        for file in (tmp_path / "smpl").iterdir():  # once more with 69
+            (entry,) = json.loads(file.read_text())
+            file.write_text(json.dumps([{**entry, "poses": [entry["poses"][0][-69:]]}]))
+
+
+@pytest.mark.parametrize(
+    "change", [{"Rh": [1]}, {"poses": [[1] * 72]}, {"poses": [[1] * 70]}, {"Th": None}, {"id": "a"}]
+)
+def test_smpl_files_of_another_layout_are_told(tmp_path, change):
+    t = take(tmp_path, person(2))
+    write_easymocap(tmp_path, t.frames, t.people)
+    file = tmp_path / "smpl" / "000104.json"
+    file.write_text(json.dumps([{**json.loads(file.read_text())[0], **change}]))
+    with pytest.raises(BadFile, match=r"000104\.json: not SMPL parameters"):
+        read_easymocap_motion(tmp_path / "smpl")
+    with pytest.raises(MissingFile):
+        read_easymocap_motion(tmp_path / "keypoints2d")
+
+
+def test_frames_of_an_earlier_run_do_not_stay_and_other_files_do(tmp_path):
+    longer = take(tmp_path, person(0, 12), frames=12)
+    write_easymocap(tmp_path, longer.frames, longer.people)
+    (tmp_path / "keypoints3d" / "notes.txt").write_text("mine")
+    t = take(tmp_path, person(1))
+    write_easymocap(tmp_path, t.frames, t.people)
+    kept = sorted(p.name for p in (tmp_path / "keypoints3d").iterdir())
+    assert len(kept) == FRAMES + 1 and kept[-1] == "notes.txt"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["keypoints3d", "smpl"]
+
+
+def test_a_link_in_the_output_is_replaced_and_what_it_points_to_is_left(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "000001.json").write_text("precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "keypoints3d").symlink_to(tmp_path / "elsewhere")
+    t = take(tmp_path, person(0, fitted=False))
+    write_easymocap(tmp_path / "out", t.frames, t.people)
+    assert [p.name for p in (tmp_path / "elsewhere").iterdir()] == ["000001.json"]
+    assert len(list((tmp_path / "out" / "keypoints3d").iterdir())) == FRAMES
+
+
+# --------------------------------------------------------------------------------------------------------- result.npz
+
+
+def test_a_result_reads_back_as_it_was(tmp_path):
+    p = person(0)
+    result, notes = result_of(take(tmp_path, p), p)
+    write_result_npz(tmp_path / "result.npz", result)
+    back = read_result_npz(tmp_path / "result.npz")
+    for field in dataclasses.fields(result):
+        np.testing.assert_array_equal(getattr(back, field.name), getattr(result, field.name), err_msg=field.name)
+    assert notes == [] and back.motion is not None and back.joints.shape == (FRAMES, 24, 3) and back.fps == 30.0
+    assert back.joint_names[0] == "pelvis" and back.skeleton == "body25" and back.keypoint_names[0] == "nose"
+    truth = keypoints_of(p.body, "body25", p.shape, p.motion.Rh, p.motion.Th, p.motion.poses)
+    np.testing.assert_allclose(back.keypoints3d_fit, truth)
+    np.testing.assert_array_equal(keypoints_of_result(back).xyz, p.keypoints3d.xyz)
+
+
+def test_a_result_without_a_body_holds_keypoints_alone(tmp_path):
+    p = person(0, fitted=False)
+    result, _ = result_of(take(tmp_path, p), p)
+    write_result_npz(tmp_path / "result.npz", result)
+    back = read_result_npz(tmp_path / "result.npz")
+    assert back.motion is None and back.joints is None and back.body is None
+    with np.load(tmp_path / "result.npz") as file:
+        assert "poses" not in file.files and file["skeleton"].dtype.kind == "U"
+
+
+def test_a_body_that_lacks_the_points_is_told(tmp_path):
+    p = person(0, skeleton=skeletons.MEDIAPIPE33)
+    result, notes = result_of(take(tmp_path, p), p)
+    assert result.keypoints3d_fit is None and result.joints is not None and "mediapipe33" in notes[0]
+
+
+def test_betas_are_refused_against_another_body(tmp_path):
+    p = person(0)
+    result, _ = result_of(take(tmp_path, p), p)
+    result.check_body(p.body)
+    with pytest.raises(ModelError, match=r'The betas belong to body "toy" \(neutral, hash 0000'):
+        result.check_body(dataclasses.replace(p.body, content_hash="1" * 16))
+
+
+def test_files_that_are_no_result_are_told_and_pickles_are_refused(tmp_path):
+    path = tmp_path / "result.npz"
+    with pytest.raises(MissingFile):
+        read_result_npz(path)
+    for data in (b"", b"PK\x03\x04 cut off", b"text"):
+        path.write_bytes(data)
+        with pytest.raises(BadFile, match="not a result"):
+            read_result_npz(path)
+    np.savez(path, frames=np.arange(3))
+    with pytest.raises(BadFile, match="it has no timestamps, fps, skeleton"):
+        read_result_npz(path)
+    p = person(0, fitted=False)
+    write_result_npz(path, result_of(take(tmp_path, p), p)[0])
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **{**arrays, "frames": np.arange(4)})
+    with pytest.raises(BadFile, match="must have the 4 frames"):
+        read_result_npz(path)
+    np.savez(path, frames=np.array([print], dtype=object))
+    with pytest.raises(BadFile, match="not a result"):
+        read_result_npz(path)
+
+
+# -------------------------------------------------------------------------------------------------------------- AMASS
+
+
+def test_amass_layout_poses_smpl_h_with_smpls_root(tmp_path):
+    p = person(0)
+    notes = write_amass(tmp_path / "amass.npz", body=p.body, betas=p.shape, motion=p.motion, fps=59.94)
+    with np.load(tmp_path / "amass.npz") as file:
+        a = dict(file)
+    shapes = {"poses": (FRAMES, 156), "trans": (FRAMES, 3), "betas": (16,), "dmpls": (FRAMES, 8)}
+    assert {k: a[k].shape for k in shapes} == shapes
+    assert float(a["mocap_framerate"]) == 59.94 and str(a["gender"]) == "neutral" and str(a["body_hash"]) == "0" * 16
+    np.testing.assert_allclose(a["poses"][:, :3], p.motion.Rh)
+    np.testing.assert_allclose(a["poses"][:, 3:66].reshape(FRAMES, 21, 3), p.motion.poses[:, :21])
+    assert not a["poses"][:, 66:].any() and "no hand joints of SMPL" in notes[0]
+    pelvis = rest_root(p.body, p.shape)
+    np.testing.assert_allclose(a["trans"] + pelvis, (rotations.exp(p.motion.Rh) @ pelvis) + p.motion.Th)
+    np.testing.assert_array_equal(a["betas"], [*p.shape, *[0] * 12])
+
+
+def test_amass_takes_no_hand(tmp_path):
+    hand = toy_body(0, parents=np.array([-1, *range(15)]))
+    motion = Motion(*random_motion(0, 3, 16))
+    with pytest.raises(DataError, match='body "toy" has 16 others'):
+        write_amass(tmp_path / "amass.npz", body=hand, betas=np.zeros(4), motion=motion, fps=30.0)
+    assert not (tmp_path / "amass.npz").exists()
+
+
+# ------------------------------------------------------------------------------------------------- report and writing
+
+
+def test_a_report_is_plain_json_and_says_whether_the_run_came_to_its_end(tmp_path):
+    facts = {
+        "rms": np.float32(1.5),
+        "nan": float("nan"),
+        "per": {"cam": np.array([1, 2])},
+        "file": tmp_path,
+        "n": np.int64(3),
+    }
+    t = dataclasses.replace(take(tmp_path), reports=(Report("first", "detect", facts, 1.23456),))
+    assert is_complete(tmp_path) is None
+    write_report(t, complete=False)
+    assert is_complete(tmp_path) is False
+    path = write_report(t, complete=True)
+    assert is_complete(tmp_path) is True
+    report = json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert report["frames"] == FRAMES and report["fps"] == pytest.approx(30)
+    assert report["stages"] == [
+        {"label": "first", "stage": "detect", "seconds": 1.2346, "rms": 1.5, "nan": None, "per": {"cam": [1, 2]},
+         "file": str(tmp_path), "n": 3}
+    ]  # fmt: skip
+    path.write_text("{")
+    assert is_complete(tmp_path) is None
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    write_text(tmp_path / "a" / "x.txt", "old")
+    with pytest.raises(RuntimeError), replacing(tmp_path / "a" / "x.txt") as temporary:
+        assert temporary.suffix == ".txt" and temporary.parent == tmp_path / "a"
+        temporary.write_text("half")
+        raise RuntimeError
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["x.txt"] and (tmp_path / "a" / "x.txt").read_text() == "old"
