@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,11 +11,14 @@ from jaxtyping import Float
 
 from mocap.bodies import kinematics
 from mocap.fit.root import first_poses
-from mocap.geometry import rotations
+from mocap.geometry import robust, rotations
 from mocap.solve.levenberg_marquardt import Solution, levenberg_marquardt
 from mocap.solve.problem import Problem, State
 from mocap.take import Motion
 from mocap.terms.base import Bound, Data, Term
+
+_NEIGHBOURS = (1, -1, 2, -2, 4, -4, 8, -8)
+"""How far away a badly ended frame looks for a better start, nearest first [frames]."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,38 @@ def bind(terms: Mapping[str, Term], data: Data) -> dict[str, Bound]:
     return {label: b for label, b in bound.items() if b is not None}
 
 
+def from_neighbours(problem: Problem, solution: Solution) -> Solution:
+    """Frames that ended with a far higher cost than most try again from the poses of frames nearby; the better stays.
+
+    An arm that twisted the wrong way stops against its limits; a frame earlier or later it often did not.
+    """
+    for offset in _NEIGHBOURS:
+        typical = np.median(solution.costs)
+        bad = solution.costs > typical + 4 * robust.mad_sigma(solution.costs - typical)
+        if not bad.any():
+            break
+        state = solution.state
+        source = np.clip(np.arange(len(bad)) + offset, 0, len(bad) - 1)
+        R = state.R.copy()
+        R[bad, 1:] = state.R[source[bad], 1:]
+        tried = levenberg_marquardt(
+            problem, State(state.Th, R, state.betas), max_iterations=15, relative_decrease=1e-2, only=bad
+        )
+        better = bad & (tried.costs < solution.costs)
+        pick = better[:, None, None, None]
+        solution = dataclasses.replace(
+            solution,
+            state=State(
+                np.where(better[:, None], tried.state.Th, state.Th), np.where(pick, tried.state.R, state.R), state.betas
+            ),
+            costs=np.where(better, tried.costs, solution.costs),
+            iterations=solution.iterations + tried.iterations,
+        )
+    return dataclasses.replace(
+        solution, cost=float(solution.costs.sum()), cost_by_term=problem.cost_by_term(solution.state)
+    )
+
+
 def fit_motion(
     data: Data,
     terms: Mapping[str, Term],
@@ -49,8 +85,9 @@ def fit_motion(
     """Fits poses to a whole take: each frame by itself first, then all together, then to the images when asked.
 
     Passes:
-        frames: Terms of a single frame only, thousands of small problems at once, from limbs pointed where they were
-            seen. It brings every frame near its answer, cheaply.
+        far, frames: Terms of a single frame only, thousands of small problems at once, from limbs pointed where they
+            were seen; first with the terms relaxed, then as they are. They bring every frame near its answer, cheaply;
+            a frame that ended badly starts again from its neighbours' poses.
         take: All terms, all frames coupled, the shape free when asked.
         images: Only with a `k2d` term: as before, with reprojection in every view in place of `k3d`.
 
@@ -72,16 +109,20 @@ def fit_motion(
     measured = bind({k: t for k, t in terms.items() if k not in images}, data)
     passes: dict[str, Solution] = {}
 
-    def run(label: str, bound: Mapping[str, Bound], *, coupled: bool, relative_decrease: float) -> None:
+    def run(label: str, bound: Mapping[str, Bound], *, coupled: bool, relative_decrease: float) -> Problem:
         nonlocal state
         problem = Problem(rig, bound, coupled=coupled, free_shape=free_shape and coupled)
         passes[label] = levenberg_marquardt(
             problem, state, max_iterations=max_iterations, relative_decrease=relative_decrease
         )
         state = passes[label].state
+        return problem
 
     if any(b.span == 1 for b in measured.values()):
-        run("frames", measured, coupled=False, relative_decrease=1e-2)
+        run("far", {k: b.relaxed() for k, b in measured.items()}, coupled=False, relative_decrease=1e-2)
+        problem = run("frames", measured, coupled=False, relative_decrease=1e-2)
+        passes["frames"] = from_neighbours(problem, passes["frames"])
+        state = passes["frames"].state
     run("take", measured, coupled=True, relative_decrease=1e-5)
     if images:
         in_images = bind({k: t for k, t in terms.items() if "keypoints3d" not in t.needs}, data)

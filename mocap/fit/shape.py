@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +11,20 @@ from jaxtyping import Bool, Float, Int
 from mocap.bodies import kinematics
 from mocap.bodies.model import BodyModel
 from mocap.errors import DataError
+from mocap.fit.root import TORSO, align, first_poses
 from mocap.geometry import robust
 from mocap.take import Keypoints3D
 from mocap.terms.limits import joint_ranges
 
 _INDEPENDENT = 10
 """Errors of neighbouring frames are alike: so many frames count as one independent measurement."""
-_STATURE_SIGMA = 0.003
+_POSES = 200
+"""Frames, and sampled poses of what is not seen in them, over which the bending of limbs is averaged."""
+_UNSURE = 0.5
+"""Part of a limb's variation over poses that stays in its mean over a take."""
+_REPOSED = 3
+"""Iterations that pose the limbs anew with the shape reached; later ones keep those poses, so that they converge."""
+_STATURE_SIGMA = 0.001
 """How well a stature that is given is known [m]."""
 
 
@@ -91,8 +99,14 @@ def limb_lengths(points: Keypoints3D, limbs: Int[np.ndarray, "limbs 2"]) -> Limb
     d = np.where(seen[..., None], d, 0.0)
     carried = np.where(np.isfinite(points.covariance), points.covariance, 0.0)
     cov = _noise_of(d, carried[:, a] + carried[:, b], seen)
-    squared = (d * d).sum(-1) - np.trace(cov, axis1=-2, axis2=-1)
-    variance = 4 * np.einsum("fli,flij,flj->fl", d, cov, d) + 2 * np.einsum("flij,flji->fl", cov, cov)
+    trace = np.trace(cov, axis1=-2, axis2=-1)
+    squared = (d * d).sum(-1) - trace
+    # the weight must not know the measured length itself, or short ones would count more than long ones
+    unit = d / np.where(seen, np.linalg.norm(d, axis=-1), 1.0)[..., None]
+    typical = np.nanmedian(np.where(seen, squared, np.nan)[:, seen.any(0)], axis=0)
+    variance = 2 * np.einsum("flij,flji->fl", cov, cov)
+    along = np.einsum("fli,flij,flj->fl", unit, cov, unit)
+    variance[:, seen.any(0)] += 4 * np.maximum(typical, 0) * along[:, seen.any(0)]
     weight = np.where(seen, 1 / (variance + 1e-8), 0.0) * np.sqrt(points.confidence[:, a] * points.confidence[:, b])
     frames = seen.sum(0)
     some = frames > 0
@@ -114,18 +128,34 @@ def limb_lengths(points: Keypoints3D, limbs: Int[np.ndarray, "limbs 2"]) -> Limb
     )
 
 
-def _bending(rig: kinematics.KeypointRig, limbs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Length of each limb in usual poses relative to its length at rest: mean, and deviation.
+def _bending(
+    rig: kinematics.KeypointRig, limbs: np.ndarray, betas: np.ndarray, points: Keypoints3D
+) -> tuple[np.ndarray, np.ndarray]:
+    """Length of each limb as the take poses it, relative to its length at rest: mean, and what is unsure of that.
 
-    A thigh keeps its length; from neck to mid hip it is shorter whenever the spine bends, and tells less.
+    Points on the skin come closer when a knee bends, and neck and mid hip when the spine does. Arms and legs are posed
+    as they were seen, in closed form; the rest is drawn from usual poses.
     """
-    n = 200
-    poses = joint_ranges(rig.body.joint_names[1:]).sample(n)
-    R = kinematics.local_rotations(np.zeros((n, 3)), poses)
-    betas = np.zeros(rig.body.n_betas)
-    posed = kinematics.pose(rig, betas, R, np.zeros((n, 3))).keypoints
+    body = rig.body
+    ranges = joint_ranges(body.joint_names[1:])
+    sampled = ranges.sample(_POSES)
+    R = kinematics.local_rotations(np.zeros((_POSES, 3)), sampled)
+    rows = np.linspace(0, len(points.xyz) - 1, _POSES).astype(int)
+    part = dataclasses.replace(
+        points,
+        **{n: getattr(points, n)[rows] for n in ("xyz", "confidence", "covariance", "reprojection_error")},
+    )
+    names = [n for n in TORSO if points.skeleton.has(n)]
+    places = points.skeleton.indices(names)
     rest = kinematics.pose(rig, betas, np.broadcast_to(np.eye(3), R[:1].shape), np.zeros((1, 3))).keypoints
-    ratio = _lengths(posed, limbs) / _lengths(rest, limbs)
+    if len(names) >= 3:
+        root, _, seen = align(rest[0, places], part.xyz[:, places], part.confidence[:, places])
+        posed = first_poses(body, betas, part, root)
+        moved = np.abs(posed - np.eye(3)).max((2, 3)) > 1e-9  # joints it could not see stay as they usually are
+        moved[:, 0] = False
+        R = np.where((moved & seen[:, None])[..., None, None], posed, R)
+    length = _lengths(kinematics.pose(rig, betas, R, np.zeros((_POSES, 3))).keypoints, limbs)
+    ratio = length / _lengths(rest, limbs)
     return ratio.mean(0), ratio.std(0)
 
 
@@ -137,7 +167,7 @@ def fit_shape(
     body: BodyModel,
     points: Keypoints3D,
     *,
-    model_sigma: float = 0.006,
+    model_sigma: float = 0.004,
     prior_weight: float = 1.0,
     stature: float | None = None,
     max_iterations: int = 20,
@@ -165,13 +195,16 @@ def fit_shape(
         )
     rig = kinematics.fold(body, points.skeleton)
     rest_R = np.broadcast_to(np.eye(3), (1, body.n_joints, 3, 3))
-    ratio, varies = _bending(rig, limbs)
-    target = np.where(known, measured.length / ratio, 0.0)
-    sigma = np.where(known, np.sqrt(measured.sigma**2 + model_sigma**2 + (varies * target) ** 2), np.inf)
     betas = np.zeros(body.n_betas)
     converged = False
     H = np.eye(body.n_betas)
-    for _ in range(max_iterations):
+    target, sigma = np.zeros(len(limbs)), np.ones(len(limbs))
+    for iteration in range(max_iterations):
+        if iteration < _REPOSED:
+            ratio, varies = _bending(rig, limbs, betas, points)
+            target = np.where(known, measured.length / ratio, 0.0)
+            unsure = measured.sigma**2 + model_sigma**2 + (_UNSURE * varies * target) ** 2
+            sigma = np.where(known, np.sqrt(unsure), np.inf)
         posed = kinematics.pose(rig, betas, rest_R, np.zeros((1, 3)), shape_jacobian=True)
         assert posed.shape_jacobian is not None
         d = posed.keypoints[0, limbs[:, 1]] - posed.keypoints[0, limbs[:, 0]]
@@ -188,7 +221,7 @@ def fit_shape(
         H = J.T @ J + prior_weight * np.eye(body.n_betas)
         step = np.linalg.solve(H, -(J.T @ r + prior_weight * betas))
         betas = betas + step
-        if np.abs(step).max() < 1e-6:
+        if iteration >= _REPOSED and np.abs(step).max() < 1e-6:
             converged = True
             break
     fitted = kinematics.pose(rig, betas, rest_R, np.zeros((1, 3))).keypoints[0]

@@ -94,7 +94,7 @@ def canonical(v: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]
     return v * np.where(angle > np.pi, wrapped / np.where(angle > 0, angle, 1.0), 1.0)
 
 
-def between(a: Float[np.ndarray, "*batch 3"], b: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3 3"]:
+def between(a: Float[np.ndarray, "*#batch 3"], b: Float[np.ndarray, "*#batch 3"]) -> Float[np.ndarray, "*_ 3 3"]:
     """The smallest rotation that turns direction `a` into direction `b` (any axis across when they are opposed)."""
     a = a / np.linalg.norm(a, axis=-1, keepdims=True)
     b = b / np.linalg.norm(b, axis=-1, keepdims=True)

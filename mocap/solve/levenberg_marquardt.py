@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from mocap.errors import SolveError
 from mocap.solve.problem import Problem, State
@@ -25,6 +26,8 @@ class Solution:
     """How many of the independent problems stopped for each reason (one problem when the frames are coupled)."""
     history: tuple[float, ...]
     """Total cost after each iteration, the start first; never increases."""
+    costs: Float[np.ndarray, " groups"]
+    """Of each of the independent problems."""
 
     @property
     def converged(self) -> bool:
@@ -50,6 +53,7 @@ def levenberg_marquardt(
     relative_decrease: float = 1e-6,
     gradient: float = 1e-6,
     initial_damping: float = 1e-3,
+    only: Bool[np.ndarray, " groups"] | None = None,
 ) -> Solution:
     """Minimises the cost; damping as in Nielsen, "Damping parameter in Marquardt's method" (1999).
 
@@ -60,6 +64,7 @@ def levenberg_marquardt(
         relative_decrease: A problem has converged when an accepted step lowers its cost by less than this part of it.
         gradient: ... or when the largest entry of its gradient is below this.
         initial_damping: Relative to the diagonal of the Gauss-Newton matrix.
+        only: Which of the independent problems to solve; the others stay as they are, and are not counted.
 
     Returns:
         The best state found. A reason other than convergence is named there, never passed over in silence.
@@ -68,7 +73,8 @@ def levenberg_marquardt(
         SolveError: The cost at the start is not a finite number.
     """
     groups = problem.groups(state)
-    active = np.ones(groups, dtype=bool)
+    asked = np.ones(groups, dtype=bool) if only is None else only
+    active = asked.copy()
     damping = np.full(groups, initial_damping)
     growth = np.full(groups, 2.0)
     reason = np.full(groups, "budget spent", dtype=object)
@@ -136,8 +142,9 @@ def levenberg_marquardt(
         float(cost.sum()),
         problem.cost_by_term(state),
         iterations,
-        dict(Counter(reason.tolist())),
+        dict(Counter(reason[asked].tolist())),
         tuple(history),
+        cost,
     )
 
 

@@ -19,7 +19,7 @@ class FitShape(Stage):
     needs: ClassVar = frozenset({"keypoints3d", "body"})
     gives: ClassVar = frozenset({"shape"})
 
-    model_sigma: PositiveFloat = 0.006
+    model_sigma: PositiveFloat = 0.004
     """How far a perfectly measured limb may be from the model's [m]."""
     prior: NonNegativeFloat = 1.0
     """Weight of the population's own distribution of shapes."""

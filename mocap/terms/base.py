@@ -81,6 +81,10 @@ class Bound(ABC):
     dense_coupling: bool = False
     """Whether a residual of several frames is at keypoints, and so couples all their parameters."""
 
+    def relaxed(self) -> Bound:
+        """The same term made forgiving, for a first pass from afar: what would stop a limb half-way is softened."""
+        return self
+
     @abstractmethod
     def residuals(self, posed: Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
         """Residuals that lie wholly within the posed frames.

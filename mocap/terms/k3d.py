@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -53,6 +54,10 @@ class BoundK3d(Bound):
     root: Float[np.ndarray, "frames keypoints 3 3"]
     """Inverse Cholesky factor of the covariance [1/m]; zero where the point is missing."""
     scale: float
+
+    def relaxed(self) -> BoundK3d:
+        """A point that is far off still pulls: from afar, being far off does not make it an outlier."""
+        return dataclasses.replace(self, scale=10 * self.scale)
 
     def residuals(self, posed: Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
         """Whitened differences."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -100,6 +101,10 @@ class BoundLimits(Bound):
     ranges: JointRanges
     gain: float
     gain_usual: Float[np.ndarray, "joints 3"]
+
+    def relaxed(self) -> BoundLimits:
+        """Walls that can be walked through, so that an elbow that started on the wrong side finds its way."""
+        return dataclasses.replace(self, gain=0.2 * self.gain)
 
     def residuals(self, posed: Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
         """What lies beyond the range, and the distance from the usual pose."""
