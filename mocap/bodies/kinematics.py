@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -112,7 +113,11 @@ def fold(body: BodyModel, skeleton: Skeleton | str) -> KeypointRig:
 
     `smpl24`, and any skeleton named after the body's own joints, gives the joints themselves.
     """
-    skeleton = skeletons.get(skeleton) if isinstance(skeleton, str) else skeleton
+    return _fold(body, skeletons.get(skeleton) if isinstance(skeleton, str) else skeleton)
+
+
+@lru_cache(maxsize=8)
+def _fold(body: BodyModel, skeleton: Skeleton) -> KeypointRig:
     if skeleton.joints == body.joint_names:
         return _fold_joints(body, skeleton)
     regressor = keypoint_matrix(body, skeleton)

@@ -9,7 +9,6 @@ from pydantic import Field, PositiveInt
 
 from mocap.errors import FlowError
 from mocap.fit.motion import fit_motion
-from mocap.fit.quality import fit_quality
 from mocap.registry import Named
 from mocap.stages.base import Stage, options
 from mocap.take import Take
@@ -55,13 +54,11 @@ class RefinePoses(Stage):
             )
             motions.append(fit.motion)
             shapes.append(fit.betas)
-            quality = fit_quality(data, fit.motion, fit.betas)
             facts.append(
                 {
                     "betas": fit.betas.tolist(),
                     "stature": person.body.stature(fit.betas),
                     "passes": {k: s.facts() for k, s in fit.passes.items()},
-                    **quality,
                 }
             )
             if not fit.converged:
