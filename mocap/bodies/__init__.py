@@ -1,0 +1,1 @@
+"""Bodies in SMPL format: data, loading, kinematics."""
