@@ -80,6 +80,7 @@ def fit_motion(
     betas: Float[np.ndarray, " betas"],
     motion: Motion,
     free_shape: bool = True,
+    shape_prior: float = 0.1,
     max_iterations: int = 50,
 ) -> MotionFit:
     """Fits poses to a whole take: each frame by itself first, then all together, then to the images when asked.
@@ -97,6 +98,7 @@ def fit_motion(
         betas: Shape to start from.
         motion: Root to start from; its poses only when they are not all zero.
         free_shape: Whether the passes over the whole take also refine the shape.
+        shape_prior: Weight of 1/2 |betas|^2 for each frame; at least 1 in all.
         max_iterations: Of each pass.
     """
     assert data.keypoints3d is not None
@@ -111,7 +113,12 @@ def fit_motion(
 
     def run(label: str, bound: Mapping[str, Bound], *, coupled: bool, relative_decrease: float) -> Problem:
         nonlocal state
-        problem = Problem(rig, bound, coupled=coupled, free_shape=free_shape and coupled)
+        # what the model and the detector disagree about is the same in every frame: all frames together say no more
+        # about the shape than some of them would, so the population's distribution keeps its say
+        shape_weight = max(1.0, shape_prior * len(data.timestamps))
+        problem = Problem(
+            rig, bound, coupled=coupled, free_shape=free_shape and coupled, shape_weight=shape_weight
+        )
         passes[label] = levenberg_marquardt(
             problem, state, max_iterations=max_iterations, relative_decrease=relative_decrease
         )

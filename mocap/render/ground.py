@@ -1,0 +1,256 @@
+"""Bodies on a chequered floor: where the camera stands, what the floor looks like, and one frame of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from scipy.ndimage import gaussian_filter1d
+
+from mocap.geometry.cameras import Camera
+from mocap.render.layer import Rasteriser
+from mocap.render.mesh import Light, Mesh, there
+from mocap.render.rasterisers import Backend
+from mocap.render.shadow import Shadow, shadow_of
+
+CameraMode = Literal["auto", "fixed", "follow", "turn"]
+
+_CELL = 0.5
+"""Side of a square of the floor [m]."""
+_FURTHEST = 8.0
+"""From further away than this [m] a person is small in the picture: `auto` follows instead."""
+_ELEVATION = np.radians(13)
+_ASIDE = np.radians(32)
+"""How far the camera stands to the side of the way the subject faces: a three-quarter view."""
+_LAP = 14.0
+"""Seconds in which the camera of `turn` goes round."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroundView:
+    """A film to be drawn: plain data, whatever the length of the take it costs 128 bytes a frame."""
+
+    size: tuple[int, int]
+    fps: float
+    floor: float
+    """Height of the floor in the world [m]."""
+    K: Float[np.ndarray, "3 3"]
+    T_camera_world: Float[np.ndarray, "frames_or_1 4 4"]
+    """One for the whole film, or one per frame."""
+    centre: Float[np.ndarray, "frames_or_1 2"]
+    """Where on the floor the fading begins from [m]."""
+    reach: float
+    """Radius of the floor that is drawn in full [m]."""
+    camera: CameraMode
+    """What moves it: fixed, follow or turn."""
+    backend: Backend = "auto"
+    colour: Literal["body", "person"] = "body"
+    """The colours the body model has, or one colour for each person."""
+
+    def at(self, frame: int) -> Camera:
+        """The camera of one frame."""
+        return Camera("ground", self.K, np.zeros(5), self.T_camera_world[frame % len(self.T_camera_world)], self.size)
+
+
+def _axes(azimuth: np.ndarray) -> Float[np.ndarray, "*batch 3 3"]:
+    """World to camera rotation of a level camera that looks down by `_ELEVATION`, standing at `azimuth` [rad]."""
+    c, s, e = np.cos(azimuth), np.sin(azimuth), _ELEVATION
+    zero = np.zeros_like(c)
+    right = np.stack([-s, c, zero], axis=-1)
+    forward = np.stack([-c * np.cos(e), -s * np.cos(e), zero - np.sin(e)], axis=-1)
+    return np.stack([right, np.cross(forward, right), forward], axis=-2)
+
+
+def _stand_back(p: Float[np.ndarray, "points 3"], half: tuple[float, float]) -> Float[np.ndarray, " 3"]:
+    """Where a camera looking along z must stand, in its own axes, to have all points just within its sides.
+
+    With half-widths t of the picture at depth 1, |x - ex| <= t (z - ez) for every point is two linear bounds on
+    (ex, ez); both are tight at ez = -(a + b) / 2t, ex = (a - b) / 2, with a = max(x - t z), b = max(-x - t z).
+    """
+    eye, back = [], []
+    for i, t in enumerate(half):
+        a, b = (p[:, i] - t * p[:, 2]).max(), (-p[:, i] - t * p[:, 2]).max()
+        eye.append(0.5 * (a - b))
+        back.append(-(a + b) / (2 * t))
+    return np.array([*eye, min(back)])
+
+
+def plan_view(
+    points: Float[np.ndarray, "frames points 3"],
+    facing: Float[np.ndarray, "frames 2"],
+    *,
+    floor: float,
+    size: tuple[int, int],
+    fps: float,
+    camera: CameraMode = "auto",
+    backend: Backend = "auto",
+    colour: Literal["body", "person"] = "body",
+) -> GroundView:
+    """A camera that sees the whole motion, or goes along with it, from the front and a little from the side.
+
+    Args:
+        points: What must be seen, everybody's joints [m]; NaN where missing.
+        facing: The way the subjects face, horizontally; NaN where unknown.
+        floor: Height of the floor [m].
+        size: Of the picture [px].
+        fps: Frames a second of the film.
+        camera: `fixed` stands still and sees everything; `follow` keeps its distance from the subjects; `turn` also
+            goes round them; `auto` is fixed unless that is from too far away.
+        backend: See :func:`mocap.render.rasterisers.open_rasteriser`.
+        colour: See :class:`GroundView`.
+    """
+    width, height = size
+    focal = 1.3 * max(size)
+    K = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+    half = (0.86 * width / 2 / focal, 0.84 * height / 2 / focal)
+    mean = np.nanmean(np.where(np.isfinite(facing), facing, np.nan), axis=0) if np.isfinite(facing).any() else None
+    if mean is None or np.linalg.norm(mean) < 0.2:  # somebody who turns round: as seen at the start
+        known = facing[np.isfinite(facing).all(-1)]
+        mean = known[0] if len(known) else np.array([0.0, -1.0])
+    azimuth = np.arctan2(mean[1], mean[0]) - _ASIDE
+
+    finite = there(points)
+    if not finite.any():
+        points, finite = np.array([[[0, 0, floor + 1.0]]]), np.ones((1, 1), bool)
+    on_floor = np.where(np.arange(3) == 2, floor, points)
+    everything = np.concatenate(
+        [points + np.array([0, 0, 0.12]), on_floor - np.array([0, 0, 0.02])], axis=1
+    )  # joints lie within the head
+    both = np.concatenate([finite, finite], axis=1)
+    R = _axes(np.asarray(azimuth))
+    eye = _stand_back(everything[both] @ R.T, half)
+    distance = np.median(everything[both] @ R[2]) - eye[2]
+    mode = camera
+    if camera == "auto":
+        mode = "fixed" if distance <= _FURTHEST else "follow"
+
+    def view(R: np.ndarray, eye: np.ndarray, centre: np.ndarray, reach: float) -> GroundView:
+        """`eye` in the camera's axes, per frame or once."""
+        T = np.tile(np.eye(4), (len(eye), 1, 1))
+        T[:, :3, :3], T[:, :3, 3] = R, -eye
+        return GroundView(size, fps, floor, K, T, centre, reach, mode, backend, colour)
+
+    if mode == "fixed":
+        middle = 0.5 * (points[finite].min(0) + points[finite].max(0))[:2]
+        spread = float(np.linalg.norm(points[finite][:, :2] - middle, axis=-1).max())
+        return view(R[None], eye[None], middle[None], max(2.5, spread + 1.5))
+    centre = _smooth_centre(points, finite, sigma=0.8 * fps)
+    around = points - np.concatenate([centre, np.zeros((len(centre), 1))], axis=1)[:, None]
+    radius = float(np.percentile(np.linalg.norm(around[finite][:, :2], axis=-1), 99.5))
+    top = float(np.percentile(around[finite][:, 2], 99.9)) + 0.12
+    ring = np.arange(16) * (np.pi / 8)
+    post = np.array([[radius * np.cos(a), radius * np.sin(a), z] for a in ring for z in (floor - 0.02, top)])
+    offset = _stand_back(post @ _axes(np.zeros(())).T, half)  # the same from every side
+    turned = np.zeros(len(centre)) if mode == "follow" else np.arange(len(centre)) * (2 * np.pi / (_LAP * fps))
+    R = _axes(azimuth + turned)
+    eye = np.einsum("fij,fj->fi", R[..., :2], centre) + offset
+    return view(R, eye, centre, max(2.5, radius + 1.5))
+
+
+def _smooth_centre(points: np.ndarray, finite: np.ndarray, *, sigma: float) -> Float[np.ndarray, "frames 2"]:
+    """Where the subjects are, on the floor, over time; gaps are bridged."""
+    seen = np.flatnonzero(finite.any(1))
+    weights = finite[seen][..., None]
+    where = (np.where(weights, points[seen][..., :2], 0)).sum(1) / weights.sum(1)
+    frames = np.arange(len(points))
+    whole = np.stack([np.interp(frames, seen, where[:, i]) for i in range(2)], axis=-1)
+    return gaussian_filter1d(whole, sigma, axis=0, mode="nearest")
+
+
+# a cool grey, from dark to light: the floor is drawn in one channel and tinted by this table
+_TINT = np.clip(np.arange(256)[:, None] * [0.985, 1.0, 1.015] + [0, 0, 2], 0, 255).astype(np.uint8)
+_SKY, _HORIZON, _LIGHT, _DARK = 243.0, 224.0, 212.0, 186.0
+
+
+def _chequers(x: np.ndarray, y: np.ndarray, blur: np.ndarray) -> np.ndarray:
+    """A chessboard of unit squares averaged over a box of side `blur`, 0 to 1 (Quilez, "filtering the checkerboard").
+
+    One axis of a chessboard is a square wave, whose integral is a triangle wave: two samples of it give the mean.
+    """
+
+    def wave(t: np.ndarray) -> np.ndarray:
+        def triangle(s: np.ndarray) -> np.ndarray:
+            s = 0.5 * s
+            return np.abs(s - np.floor(s) - 0.5)
+
+        return 2 * (triangle(t - 0.5 * blur) - triangle(t + 0.5 * blur)) / blur
+
+    return 0.5 - 0.5 * wave(x) * wave(y)
+
+
+class GroundPainter:
+    """Draws a :class:`GroundView` frame by frame; keeps the empty floor of a camera that stands still."""
+
+    def __init__(self, view: GroundView, rasteriser: Rasteriser, light: Light) -> None:
+        self.view, self.rasteriser, self.light = view, rasteriser, light
+        self._still: tuple[np.ndarray, np.ndarray, np.ndarray, int] | None = None
+
+    def frame(self, index: int, meshes: Sequence[Mesh]) -> UInt8[np.ndarray, "height width 3"]:
+        """The picture (RGB) of one frame."""
+        camera = self.view.at(index)
+        if self._still is not None:
+            grey, x, y, first = self._still
+        else:
+            grey, x, y, first = self._floor(camera, self.view.centre[index % len(self.view.centre)])
+            if len(self.view.T_camera_world) == 1:
+                self._still = grey, x, y, first
+        shadow = shadow_of(meshes, self.view.floor, self.light) if meshes else None
+        if shadow is not None:
+            grey = grey.copy()
+            self._darken(grey, shadow, x, y, first, camera)
+        picture = cv2.LUT(cv2.merge([grey, grey, grey]), _TINT[None])
+        layer = self.rasteriser.draw(camera, meshes, self.light) if meshes else None
+        if layer is not None:
+            layer.over(picture)
+        return picture
+
+    def _floor(self, camera: Camera, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """The empty floor in grey; x and y [m] of the floor for each pixel from row `first` down."""
+        width, height = self.view.size
+        v = np.arange(height, dtype=float)
+        grey = np.empty((height, width), np.float32)
+        sky = _SKY + (_HORIZON - _SKY) * np.clip(v / height, 0, 1) ** 1.5
+        grey[:] = sky[:, None]
+        # the camera is level: in a row all of the floor is equally deep, and x and y run evenly along it
+        R, eye, K = camera.R, camera.centre, camera.K
+        across = R.T @ [1 / K[0, 0], 0, 0]
+        down = np.outer((v - K[1, 2]) / K[1, 1], R[1]) + R[2] - K[0, 2] * across
+        drop = down[:, 2]
+        first = int(np.searchsorted(-drop, 0.004))  # rows at and above the horizon see no floor
+        depth = ((self.view.floor - eye[2]) / drop[first:])[:, None]
+        u = np.arange(width, dtype=np.float32)
+        x, y = (
+            (eye[i] + depth * down[first:, i : i + 1]).astype(np.float32) + (depth * across[i]).astype(np.float32) * u
+            for i in range(2)
+        )
+        # one pixel's share of the floor: along the row by depth, across rows by depth over the sine of the angle
+        blur = (1.2 * depth / K[1, 1] * np.sqrt(1 + (1 / np.maximum(-drop[first:, None], 1e-3)) ** 2)).astype(
+            np.float32
+        )
+        board = _chequers(x / _CELL, y / _CELL, np.maximum(blur / _CELL, 1e-3))
+        r = np.sqrt((x - np.float32(centre[0])) ** 2 + (y - np.float32(centre[1])) ** 2)
+        fade = np.clip((r - self.view.reach) / (1.6 * self.view.reach), 0, 1)
+        fade = fade * fade * (3 - 2 * fade)
+        floor = (_DARK + (_LIGHT - _DARK) * board) * (1.04 - 0.04 * np.minimum(r / self.view.reach, 2))
+        grey[first:] = floor + (grey[first:] - floor) * fade
+        return np.clip(grey + 0.5, 0, 255).astype(np.uint8), x, y, first
+
+    def _darken(
+        self, grey: np.ndarray, shadow: Shadow, x: np.ndarray, y: np.ndarray, first: int, camera: Camera
+    ) -> None:
+        """Multiplies the shadow into the part of the floor it falls on."""
+        corners = np.column_stack([shadow.corners, np.full(4, self.view.floor)])
+        xy, depth = camera.project(corners)
+        (width, height), low, high = self.view.size, xy.min(0), xy.max(0)
+        if not (depth > 0).all():  # it reaches behind the camera
+            low, high = np.zeros(2), np.array([width, height])
+        x0, x1 = (int(np.clip(c, 0, width)) for c in (low[0], high[0] + 1))
+        y0, y1 = (int(np.clip(c, first, height)) for c in (low[1], high[1] + 1))
+        if x1 > x0 and y1 > y0:
+            part = np.s_[y0 - first : y1 - first, x0:x1]
+            left = (1 - shadow.at(x[part], y[part])) ** 0.6  # nearer to linear light than plain products of greys
+            grey[y0:y1, x0:x1] = grey[y0:y1, x0:x1] * left + 0.5

@@ -1,0 +1,106 @@
+"""Bodies and keypoints over the footage they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from mocap.geometry.cameras import Camera
+from mocap.render.layer import Rasteriser
+from mocap.render.mesh import Light, Mesh
+
+_SHIFT = 4
+"""Bits of a pixel's fraction in OpenCV's drawing: sixteenths."""
+
+
+def _stroke(picture: np.ndarray) -> int:
+    """A line's width that reads alike in pictures of any size [px]."""
+    return max(1, round(min(picture.shape[:2]) / 400))
+
+
+def _drawable(xy: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """Points near enough to the picture for OpenCV's whole numbers; NaN compares False."""
+    height, width = picture.shape[:2]
+    with np.errstate(invalid="ignore"):
+        return (np.abs(xy - [width / 2, height / 2]) < 4 * max(width, height)).all(-1)
+
+
+def _fixed(xy: np.ndarray) -> np.ndarray:
+    return np.round(xy * 2**_SHIFT).astype(np.int32)
+
+
+def draw_bodies(
+    picture: UInt8[np.ndarray, "height width 3"],
+    camera: Camera,
+    meshes: Sequence[Mesh],
+    rasteriser: Rasteriser,
+    light: Light,
+    *,
+    opacity: float = 0.7,
+) -> None:
+    """Lays bodies over the picture, in place, through the camera's lens.
+
+    Args:
+        picture: RGB, of the camera's size.
+        camera: With its distortion.
+        meshes: In the world.
+        rasteriser: Who draws.
+        light: What lights them.
+        opacity: In [0, 1]; below 1 the person is seen through the body.
+    """
+    layer = rasteriser.draw(camera, meshes, light) if meshes else None
+    if layer is not None:
+        layer.over(picture, opacity=opacity)
+
+
+def draw_limbs(
+    picture: UInt8[np.ndarray, "height width 3"],
+    xy: Float[np.ndarray, "joints 2"],
+    limbs: Int[np.ndarray, "limbs 2"],
+    colours: Float[np.ndarray, "limbs 3"],
+) -> None:
+    """Draws a skeleton as lines, in place; limbs with a missing end are left out.
+
+    Args:
+        picture: RGB.
+        xy: Joints [px], NaN where missing.
+        limbs: Pairs of joints.
+        colours: One per limb, in [0, 1].
+    """
+    there = _drawable(xy, picture)
+    width = _stroke(picture)
+    shown = np.flatnonzero(there[limbs].all(-1))
+    ends = _fixed(np.where(there[:, None], xy, 0))[limbs]
+    for thickness, dark in ((width + 2, True), (width, False)):  # a dark rim, to be seen on any background
+        for i in shown:
+            colour = (25, 25, 25) if dark else tuple(float(c) for c in colours[i] * 255)
+            a, b = (tuple(int(c) for c in end) for end in ends[i])
+            cv2.line(picture, a, b, colour, thickness, cv2.LINE_AA, _SHIFT)
+
+
+def draw_points(
+    picture: UInt8[np.ndarray, "height width 3"],
+    xy: Float[np.ndarray, "joints 2"],
+    confidence: Float[np.ndarray, " joints"],
+    *,
+    colour: tuple[float, float, float] = (1.0, 0.95, 0.25),
+) -> None:
+    """Draws what was detected as hollow dots, in place; the less sure, the thinner the ring.
+
+    Args:
+        picture: RGB.
+        xy: Points [px], NaN where missing.
+        confidence: In [0, 1], 0 where missing.
+        colour: In [0, 1].
+    """
+    width = _stroke(picture)
+    radius = 1.5 * width + 1.5
+    shown = _drawable(xy, picture)
+    for point, sure in zip(xy[shown], confidence[shown], strict=True):
+        at, size = tuple(int(c) for c in _fixed(point)), round(radius * 2**_SHIFT)
+        ring = width if sure >= 0.5 else 1
+        cv2.circle(picture, at, size, (25, 25, 25), ring + 1, cv2.LINE_AA, _SHIFT)
+        cv2.circle(picture, at, size, tuple(255 * c for c in colour), ring, cv2.LINE_AA, _SHIFT)

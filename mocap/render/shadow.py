@@ -1,0 +1,97 @@
+"""Soft shadows on a flat floor, as a small map of the floor around the bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from mocap.render.mesh import Light, Mesh
+from mocap.render.software import rasterise
+
+_CAST, _CONTACT = 0.45, 0.40
+"""The share of the floor's light that the key light and the open sky bring."""
+_REACH = 0.25
+"""Contact darkens below what is nearer to the floor than this [m]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shadow:
+    """Light kept off the floor."""
+
+    kept_off: Float[np.ndarray, "rows columns"]
+    """In [0, 1]; 0 at the border."""
+    low: tuple[float, float]
+    """Floor (x, y) of the centre of the first texel [m]."""
+    texel: float
+    """Side of a texel [m]; columns run along x, rows along y."""
+
+    def at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Light kept off at points of the floor [m], 0 outside the map; x and y are of one two-dimensional shape."""
+        u = ((x - self.low[0]) / self.texel).astype(np.float32)
+        v = ((y - self.low[1]) / self.texel).astype(np.float32)
+        return cv2.remap(self.kept_off, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+
+    @property
+    def corners(self) -> Float[np.ndarray, "4 2"]:
+        """Floor (x, y) of the map's corners [m]."""
+        rows, columns = self.kept_off.shape
+        x0, y0 = self.low
+        x1, y1 = x0 + self.texel * (columns - 1), y0 + self.texel * (rows - 1)
+        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+
+
+def shadow_of(meshes: Sequence[Mesh], floor: float, light: Light, *, texels: int = 320) -> Shadow | None:
+    """The shadow of bodies on the floor.
+
+    Two multiply: one cast by the key light, softer the higher the caster stands above the floor, and one of contact,
+    straight below whatever is near the floor, which the open sky does not reach.
+
+    Args:
+        meshes: Who casts it.
+        floor: Height of the floor [m].
+        light: Whose key light is kept off.
+        texels: Longer side of the map at most.
+
+    Returns:
+        The shadow, or None when there is nobody.
+    """
+    if not meshes:
+        return None
+    lx, ly, lz = light.towards
+    bodies = [(np.asarray(m.vertices, np.float32), m.surface.faces) for m in meshes]
+    heights = [np.maximum(v[:, 2] - floor, 0) for v, _ in bodies]
+    cast = [
+        v[:, :2] - h[:, None] * np.array([lx / lz, ly / lz], np.float32)
+        for (v, _), h in zip(bodies, heights, strict=True)
+    ]
+    reached = np.concatenate([*cast, *(v[h < _REACH, :2] for (v, _), h in zip(bodies, heights, strict=True))])
+    reached = reached[np.isfinite(reached).all(-1)]
+    if not len(reached):
+        return None
+    low, high = reached.min(0) - 0.3, reached.max(0) + 0.3
+    texel = max(float((high - low).max()) / texels, 0.008)
+    columns, rows = (int(np.ceil(s)) for s in (high - low) / texel)
+
+    def flat(at: np.ndarray, values: np.ndarray, faces: np.ndarray, into: tuple | None) -> tuple:
+        # the first value decides what lies on top where the flattened mesh folds over itself
+        z = 2 - values[:, :1]
+        points = np.concatenate([(at - low) / texel * z, z], axis=1)
+        return rasterise(np.eye(3), (columns, rows), points, faces, values, into)
+
+    key = under = None
+    for (v, faces), h, q in zip(bodies, heights, cast, strict=True):
+        sharp = np.exp(-h / 0.4)[:, None]
+        key = flat(q, np.concatenate([sharp, 1 - sharp, np.ones_like(sharp)], axis=1), faces, key)
+        near = faces[(h < _REACH)[faces].all(-1)]
+        under = flat(v[:, :2], np.repeat(np.exp(-h / 0.06)[:, None], 3, axis=1), near, under)
+    assert key is not None and under is not None
+    blurred = cv2.GaussianBlur(np.ascontiguousarray(key[0][..., 0]), (0, 0), 0.015 / texel)
+    blurred += cv2.GaussianBlur(np.ascontiguousarray(key[0][..., 1]), (0, 0), 0.06 / texel)
+    contact = cv2.GaussianBlur(np.ascontiguousarray(under[0][..., 0]), (0, 0), 0.02 / texel)
+    kept_off = 1 - (1 - _CAST * np.minimum(blurred, 1)) * (1 - _CONTACT * np.minimum(contact, 1))
+    kept_off[[0, -1]] = kept_off[:, [0, -1]] = 0
+    return Shadow(kept_off, (float(low[0]), float(low[1])), texel)

@@ -1,0 +1,63 @@
+"""`render_ground:` - plans the film of the bodies on the ground; `make_video` draws it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Ge, Le
+
+from mocap.render.ground import plan_view
+from mocap.render.posing import facing, floor_below, outline
+from mocap.render.rasterisers import open_rasteriser
+from mocap.stages.base import Stage, options
+from mocap.take import Take
+
+Side = Annotated[int, Ge(64), Le(8192)]
+
+
+@options
+class RenderGround(Stage):
+    """People on a chequered floor with their shadows: the body where one was fitted, else the skeleton in 3D."""
+
+    needs: ClassVar = frozenset({"keypoints3d"})
+    gives: ClassVar = frozenset({"renderings"})
+    cheap: ClassVar = True
+
+    size: tuple[Side, Side] = (1280, 720)
+    """Width and height of the picture [px]."""
+    camera: Literal["auto", "fixed", "follow", "turn"] = "auto"
+    """fixed sees the whole way, follow goes along, turn also goes round; auto is fixed unless that is too far away."""
+    colour: Literal["body", "person"] = "body"
+    """body: the colours the model has; person: one colour each."""
+    backend: Literal["auto", "gl", "software"] = "auto"
+    """gl draws with OpenGL (no display needed), software without; auto takes gl where it can be had."""
+    floor: float | None = None
+    """Height of the floor [m]; None: 0 where the dataset says so, else below the feet."""
+
+    def check(self, take: Take) -> None:
+        """Opens the back end that was asked for."""
+        open_rasteriser(self.backend)[0].close()
+
+    def __call__(self, take: Take) -> Take:
+        """Adds a film to the take's renderings; nothing is drawn yet."""
+        people = [p for p in take.people if p.motion is not None or p.keypoints3d is not None]
+        frames = len(take.timestamps)
+        known = self.floor is not None or (take.rig is not None and take.rig.has_floor)
+        floor = (self.floor or 0.0) if known else floor_below(people)
+        points = [outline(p) for p in people] or [np.full((frames, 1, 3), np.nan)]
+        ways = [facing(p) for p in people] or [np.full((frames, 2), np.nan)]
+        view = plan_view(
+            np.concatenate(points, axis=1),
+            ways[0],
+            floor=floor,
+            size=self.size,
+            fps=take.fps,
+            camera=self.camera,
+            backend=self.backend,
+            colour=self.colour,
+        )
+        take = take.replace(renderings=(*take.renderings, view))
+        drawn = ["skeleton" if p.motion is None else "body" for p in people]
+        floor_from = "as set" if self.floor is not None else "the dataset's" if known else "below the feet"
+        return take.reported(camera=view.camera, floor=round(floor, 4), floor_from=floor_from, drawn=drawn)
