@@ -1,0 +1,1 @@
+"""Detectors, one file each: the file is the name by which `detect` finds it."""

@@ -1,0 +1,33 @@
+"""Stage `associate`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from annotated_types import Gt, Le
+from pydantic import PositiveInt
+
+from mocap.detect.associate import associate
+from mocap.stages.base import Stage, options
+from mocap.take import Person, Take
+
+
+@options
+class Associate(Stage):
+    """Who is who: among all candidates of all views, the person on whom the views agree over time."""
+
+    needs: ClassVar = frozenset({"rig", "detections"})
+    gives: ClassVar = frozenset({"keypoints2d"})
+
+    people: PositiveInt = 1
+    """How many subjects to look for; those most views agree on, for longest, are taken."""
+    max_error: Annotated[float, Gt(0), Le(0.5)] = 0.12
+    """A candidate's joint farther from where the other views put it counts nothing [fraction of the person's height in
+    the image]."""
+
+    def __call__(self, take: Take) -> Take:
+        """Its keypoints in every view, at the view's own moments."""
+        assert take.rig is not None
+        found = associate(take.rig, take.detections, take.timestamps, people=self.people, max_error=self.max_error)
+        people = tuple(Person(keypoints2d=keypoints) for keypoints in found.people)
+        return take.replace(people=people).reported(**found.facts)

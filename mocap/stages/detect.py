@@ -1,0 +1,53 @@
+"""Stage `detect`."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from mocap.detect import run
+from mocap.detect.detectors.base import Detector
+from mocap.detect.detectors.mediapipe import Mediapipe
+from mocap.errors import DataError
+from mocap.io.footage import VIDEO_SUFFIXES
+from mocap.registry import Named
+from mocap.stages.base import Stage, options
+from mocap.take import Take
+
+
+@options
+class Detect(Stage):
+    """Everybody in every view in 2D, frame by frame; who the subject is, `associate` decides.
+
+    Written as `{detector: mediapipe}`, or with the detector's options as `{detector: {replay: {folder: openpose}}}`.
+    Views are worked on side by side, one process each (`--workers`). What is detected is kept under `detections/` of
+    the cache, by the content of the footage, the detector's settings and the frames asked for.
+    """
+
+    needs: ClassVar = frozenset({"footage"})
+    gives: ClassVar = frozenset({"detections"})
+
+    detector: Annotated[Detector, Named("mocap.detect.detectors", "detector")] = Field(default_factory=Mediapipe)
+    """What finds people in a view."""
+
+    def check(self, take: Take) -> None:
+        """The detector's library, model and files; fetches the model where it must."""
+        for view in take.footage.values():
+            if self.detector.reads_pixels and not view.files and view.path.suffix.casefold() not in VIDEO_SUFFIXES:
+                raise DataError(
+                    f'View "{view.name}" has no footage ({view.path} stands for it), which this detector reads; '
+                    "use `detector: replay`."
+                )
+        run.check(self.detector, take.footage)
+
+    def __call__(self, take: Take) -> Take:
+        """All candidates of the frames just before and after each moment of the take's clock."""
+        detections, facts = run.detect_views(
+            take.footage,
+            {name: run.frames_needed(view.timestamps, take.timestamps) for name, view in take.footage.items()},
+            self.detector,
+            workers=take.run.workers,
+            cache=take.run.cache or take.run.output / "cache",
+        )
+        return take.replace(detections=detections).reported(**facts)
