@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mocap.bodies import kinematics
+from mocap.errors import SolveError
 from mocap.fit.root import first_poses
 from mocap.geometry import robust, rotations
 from mocap.solve.levenberg_marquardt import Solution, levenberg_marquardt
@@ -73,6 +75,21 @@ def from_neighbours(problem: Problem, solution: Solution) -> Solution:
     )
 
 
+def _check_memory(frames: int, n_joints: int) -> None:
+    """Refuses a take whose coupled system would not fit, before the system kills the run without a word."""
+    if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
+        return  # Windows and macOS page to disk instead
+    size = 3 + 3 * n_joints
+    needed = frames * size * (2 * size + 3) * 8 * 2  # the band and its factor
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > free:
+        most = int(frames * free / needed)
+        raise SolveError(
+            f"Fitting {frames} frames at once needs {needed / 1e9:.0f} GB of memory and {free / 1e9:.0f} GB are free: "
+            f"fit at most about {most} frames at a time with --ranges START END STEP."
+        )
+
+
 def fit_motion(
     data: Data,
     terms: Mapping[str, Term],
@@ -102,6 +119,7 @@ def fit_motion(
         max_iterations: Of each pass.
     """
     assert data.keypoints3d is not None
+    _check_memory(len(data.timestamps), data.body.n_joints)
     rig = kinematics.fold(data.body, data.keypoints3d.skeleton)
     R = kinematics.local_rotations(motion.Rh, motion.poses)
     if not motion.poses.any():

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from mocap import skeletons
 from mocap.bodies import kinematics
 from mocap.bodies.load import load_body
-from mocap.errors import DataError
+from mocap.errors import DataError, SolveError
 from mocap.fit.motion import fit_motion
 from mocap.fit.root import align, first_poses, fit_root
 from mocap.fit.shape import fit_shape, limb_lengths
@@ -173,3 +173,11 @@ def test_a_gap_of_the_whole_body_is_bridged(body):
     fit = fit_motion(Data(body, clock, gap), terms, betas=betas, motion=start, free_shape=False)
     made = kinematics.keypoints_of(body, "body25", fit.betas, fit.motion.Rh, fit.motion.Th, fit.motion.poses)
     assert np.linalg.norm(made - xyz, axis=-1)[18:22].mean() < 0.05
+
+
+def test_a_take_too_long_for_the_memory_is_a_sentence(body, monkeypatch):
+    frames = 20
+    betas, motion, _, points = moving(body, 0, frames)
+    monkeypatch.setattr("os.sysconf", lambda name: 1000)
+    with pytest.raises(SolveError, match="--ranges"):
+        fit_motion(Data(body, np.arange(frames) / 30, points), {"k3d": K3d()}, betas=betas, motion=motion)
