@@ -93,13 +93,11 @@ class Camera:
         """World points [m] in this camera's axes [m]."""
         return xyz @ self.R.T + self.t
 
-    def _distort(
-        self, a: Numbers, b: Numbers, *, jacobian: bool
-    ) -> tuple[Numbers, Numbers, np.ndarray | None]:
+    def _distort(self, a: Numbers, b: Numbers, *, jacobian: bool) -> tuple[Numbers, Numbers, np.ndarray | None]:
         """Normalised coordinates through the distortion, with d(x, y)/d(a, b) (..., 2, 2) when asked."""
         if self.fisheye:
             return self._distort_fisheye(a, b, jacobian=jacobian)
-        k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = np.pad(self.distortion, (0, 12 - self.distortion.size))
+        k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = (*self.distortion, *(0.0,) * (12 - self.distortion.size))
         r2 = a * a + b * b
         num = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
         den = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
@@ -121,9 +119,7 @@ class Camera:
         J[..., 1, 1] = radial + 4 * p1 * b + 2 * p2 * a + dy_r2 * 2 * b
         return x, y, J
 
-    def _distort_fisheye(
-        self, a: Numbers, b: Numbers, *, jacobian: bool
-    ) -> tuple[Numbers, Numbers, np.ndarray | None]:
+    def _distort_fisheye(self, a: Numbers, b: Numbers, *, jacobian: bool) -> tuple[Numbers, Numbers, np.ndarray | None]:
         r = np.sqrt(a * a + b * b)
         theta = np.arctan(r)
         t2 = theta * theta
@@ -178,22 +174,27 @@ class Camera:
         x = (xy[..., 0] - self.K[0, 2] - self.K[0, 1] * y) / self.K[0, 0]
         if self.fisheye:
             return self._undistort_fisheye(x, y)
+        start = np.stack([x, y], axis=-1)
         if not self.distortion.any():
-            return np.stack([x, y], axis=-1)
-        a, b, lost = x, y, np.zeros(x.shape, dtype=bool)
-        with np.errstate(all="ignore"):  # a pixel without a ray may run away; it is found in the end
+            return start
+        wanted = start.reshape(-1, 2)
+        out = np.full(wanted.shape, np.nan)
+        active = np.flatnonzero(np.isfinite(wanted).all(-1))
+        a, b = wanted[active].T
+        with np.errstate(all="ignore"):  # a pixel without a ray may run away, and is left missing
             for _ in range(30):
                 u, v, J = self._distort(a, b, jacobian=True)
                 assert J is not None
-                du, dv = x - u, y - v
-                left = np.abs(du) + np.abs(dv)
-                det = J[..., 0, 0] * J[..., 1, 1] - J[..., 0, 1] * J[..., 1, 0]
-                lost = ~((left < 1e-9) & (det > 0) & (J[..., 0, 0] + J[..., 1, 1] > 0))  # not past the fold
-                if not (left > 1e-12).any():
+                du, dv = (wanted[active] - np.stack([u, v], axis=-1)).T
+                det = J[:, 0, 0] * J[:, 1, 1] - J[:, 0, 1] * J[:, 1, 0]
+                da, db = (J[:, 1, 1] * du - J[:, 0, 1] * dv) / det, (J[:, 0, 0] * dv - J[:, 1, 0] * du) / det
+                done = np.abs(du) + np.abs(dv) <= 1e-12
+                right = done & (det > 0) & (J[:, 0, 0] + J[:, 1, 1] > 0)  # not past the fold
+                out[active[right]] = np.stack([a[right], b[right]], axis=-1)
+                active, a, b = active[~done], (a + da)[~done], (b + db)[~done]
+                if not len(active):
                     break
-                a = a + (J[..., 1, 1] * du - J[..., 0, 1] * dv) / det
-                b = b + (J[..., 0, 0] * dv - J[..., 1, 0] * du) / det
-        return np.where(lost[..., None], np.nan, np.stack([a, b], axis=-1))
+        return out.reshape(start.shape)
 
     def _undistort_fisheye(self, x: Numbers, y: Numbers) -> np.ndarray:
         """Newton's method on the angle from the optical axis, in which the model is a polynomial."""
