@@ -18,6 +18,8 @@ def options(cls: type[Options]) -> type[Options]:
     The string under a field is its help, shown by `emc --help-stage`. Ranges are written with pydantic's constrained
     types (`Annotated[float, Gt(0)]` and its aliases such as `PositiveFloat`). An unknown field is refused.
     """
+    # Python 3.10 cannot evaluate a bare "ClassVar", and what has no annotation is no field either
+    cls.__annotations__ = {n: a for n, a in vars(cls).get("__annotations__", {}).items() if a != "ClassVar"}
     config = ConfigDict(
         extra="forbid", use_attribute_docstrings=True, arbitrary_types_allowed=True, allow_inf_nan=False
     )

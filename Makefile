@@ -1,0 +1,41 @@
+# `make demo` and `make test` do everything, from a bare Debian with Python; tools/set_up.py is told once what for.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test lint body example clean
+
+help:
+	@echo "make demo     set up, then capture the example take and show where the results are"
+	@echo "make test     set up, then run the tests (ARGS='-k triangulate' to choose)"
+	@echo "make lint     set up, then check style, types and which floor imports which"
+	@echo "make body     build the embedded body anew (tools/build_body.py)"
+	@echo "make example  render the example take anew (tools/make_example.py)"
+	@echo "make clean    remove the environment, caches and output"
+
+demo:
+	@$(PYTHON) tools/set_up.py run
+	@$(BIN)/emc --data config/datasets/mvimage.yml --exp config/fitSMPL.yml
+
+test:
+	@$(PYTHON) tools/set_up.py test
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
+
+lint:
+	@$(PYTHON) tools/set_up.py lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+body:
+	@$(PYTHON) tools/set_up.py tools
+	@$(BIN)/python tools/build_body.py
+
+example:
+	@$(PYTHON) tools/set_up.py run
+	@$(BIN)/python tools/make_example.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache
+	find mocap tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find output -mindepth 1 ! -name .gitkeep -exec rm -rf {} +

@@ -1,0 +1,392 @@
+"""`emc`: from the words of a command line to an exit code. The only place that prints.
+
+Heavy libraries are imported where they are used, so that `emc --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mocap import __version__
+from mocap.errors import MocapError
+
+if TYPE_CHECKING:
+    from mocap.config import Experiment, Override
+    from mocap.dataset import Dataset
+    from mocap.progress import Listener
+    from mocap.take import Take
+
+MISTAKE, INTERRUPTED = 2, 130
+_EVERY = 10.0
+"""Seconds between lines of progress where there is no terminal."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; 0 when it did what was asked, 2 for a user's mistake, 130 for Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    command = evaluate if argv[:1] == ["eval"] else capture
+    verbose = "-v" in argv or "--verbose" in argv
+    _hush(verbose)
+    try:
+        return command(argv)
+    except MocapError as error:
+        if verbose:
+            raise
+        print(f"emc: {error}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt as error:
+        print(f"\nemc: {error or 'Stopped.'}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `emc --list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def _hush(verbose: bool) -> None:
+    """Keeps the chatter of libraries from the terminal; worker processes inherit it."""
+    if verbose:
+        return
+    import warnings
+
+    warnings.simplefilter("ignore")
+    for name, value in (("GLOG_minloglevel", "3"), ("TF_CPP_MIN_LOG_LEVEL", "3"), ("PYTHONWARNINGS", "ignore")):
+        os.environ.setdefault(name, value)
+
+
+# ---------------------------------------------------------------------------------------------- emc
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="emc",
+        description="From videos of calibrated cameras to a moving body.",
+        epilog="Compare a result with a truth: emc eval RESULT TRUTH (emc eval --help).",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, metavar="YAML", help="the recording, such as config/datasets/mvimage.yml")
+    add("--exp", type=Path, metavar="YAML", help="what to do with it, such as config/fitSMPL.yml")
+    add("--root", type=Path, metavar="FOLDER", help="folder of the recording, in place of the dataset's own")
+    add("--out", type=Path, metavar="FOLDER", help="where results go, in place of the experiment's output")
+    add("--subs", nargs="+", metavar="VIEW", help="cameras to use (default: all)")
+    add("--subs_vis", nargs="*", metavar="VIEW", help="cameras to draw the body over (default: all)")
+    add("--ranges", nargs=3, type=int, metavar=("START", "END", "STEP"), help="frames to use, END not included")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="stages.triangulate.max_error=0.01 or data.fps=60",
+    )
+    add("--check", action="store_true", help="construct and check everything, run nothing")
+    add("--from", dest="start", metavar="STAGE", help="begin at this stage, with what the ones before it left")
+    add("--workers", type=int, metavar="N", help="processes that detect at once (default: one a core)")
+    add("--allow-plugins", action="store_true", help="import dotted paths named in the YAML files (runs their code)")
+    add("-q", "--quiet", action="store_true", help="print errors only")
+    add("-v", "--verbose", action="store_true", help="print tracebacks and what libraries say")
+    add("--list", action="store_true", help="what there is: stages, losses, detectors, formats")
+    add("--help-stage", metavar="STAGE", help="what a stage does, needs and gives, and its options")
+    add("--version", action="version", version=f"emc {__version__}")
+    return parser
+
+
+def capture(argv: Sequence[str]) -> int:
+    """`emc --data ... --exp ...`, and what tells about stages."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.list:
+        print(_listed())
+        return 0
+    if args.help_stage:
+        from mocap import config
+
+        cls = config.stage_class(args.help_stage)
+        print(f"{config.file_name(cls, config.STAGES.package)}\n\n{config.describe(cls)}")
+        return 0
+    if args.data is None or args.exp is None:
+        parser.error(
+            "--data and --exp are needed, as in: emc --data config/datasets/mvimage.yml --exp config/fitSMPL.yml"
+        )
+    if args.workers is not None and args.workers < 1:
+        parser.error(f"--workers must be at least 1, not {args.workers}")
+    _run(args)
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    from mocap import config, dataset, pipeline
+    from mocap.take import RunContext
+
+    say = (lambda text: None) if args.quiet else _say
+    data_file, exp_file = (_found(path, say) for path in (args.data, args.exp))
+    overrides = [config.Override.of(text) for text in args.set]
+    data = dataset.read_dataset(data_file, overrides=[*_of_data(overrides), *_flags(args)])
+    experiment = config.read_experiment(
+        exp_file,
+        overrides=[o for o in overrides if o.keys[0] != "data"],
+        output=args.out,
+        plugins=args.allow_plugins,
+    )
+    run = RunContext(output=experiment.output.absolute(), workers=args.workers or _cores(), views_drawn=data.subs_vis)
+    if args.start is not None:
+        pipeline.position(experiment.steps, args.start)
+    take = dataset.first_take(data, run, **_machine())
+    say(_told_take(take))
+    for note in take.reports[0].facts["notes"]:
+        say(f"  {note}")
+    for warning in take.reports[0].facts["warnings"]:
+        say(f"  Warning: {warning}")
+    pipeline.make_output(run.output)
+    with _progress(args.quiet):
+        pipeline.check(experiment.steps, take)
+    if args.check:
+        say(f"All is well: {', '.join(s.label for s in experiment.steps)} would write to {experiment.output}.")
+        return
+    with _progress(args.quiet):
+        take = pipeline.run(
+            experiment.steps, take, start=args.start, tell=say, prepare=lambda: _save(experiment, data, run.output)
+        )
+    say(_table(take))
+    say(_paths(take, experiment.output))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _found(path: Path, say: Any) -> Path:
+    """A configuration file as named, or the one of that name that came with the program."""
+    from mocap import config
+
+    if path.exists() or path.is_absolute():
+        return path
+    shipped = config.shipped(path)
+    if shipped is None:
+        return path
+    say(f"{path} is not here; using the one that came with emc: {shipped}")
+    return shipped
+
+
+def _of_data(overrides: Sequence[Override]) -> list[Override]:
+    import dataclasses
+
+    return [dataclasses.replace(o, keys=o.keys[1:]) for o in overrides if o.keys[0] == "data" and len(o.keys) > 1]
+
+
+def _flags(args: argparse.Namespace) -> list[Override]:
+    """The flags that stand for options of the dataset, checked as those are."""
+    from mocap.config import Override
+
+    flags = {"root": args.root and str(args.root), "subs": args.subs, "subs_vis": args.subs_vis, "ranges": args.ranges}
+    return [Override.given(f"--{name}", name, value) for name, value in flags.items() if value is not None]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _machine() -> dict[str, Any]:
+    import platform
+    from importlib import metadata
+
+    wanted = ("numpy", "scipy", "opencv-contrib-python", "mediapipe", "moderngl", "av")
+    found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
+    versions = {"mocap": __version__, "python": platform.python_version()} | {n: found.get(n) for n in wanted}
+    return {"machine": f"{platform.system()} {platform.machine()}, {_cores()} cores", "versions": versions}
+
+
+def _save(experiment: Experiment, data: Dataset, output: Path) -> None:
+    """The resolved configuration, every default filled in, as two files that run again."""
+    from mocap import config
+    from mocap.io.atomic import write_text
+
+    header = (
+        f"Written by emc {__version__}: everything this run was given, with its defaults. To run it again:\n"
+        f"emc --data {output / 'config/data.yml'} --exp {output / 'config/exp.yml'}"
+    )
+    write_text(output / "config" / "data.yml", config.dump(config.plain(data), header=header))
+    write_text(output / "config" / "exp.yml", config.dump(experiment.resolved(), header=header))
+
+
+# ---------------------------------------------------------------------------------------------- progress
+
+
+class _Lines:
+    """Progress in plain lines, one every now and then, for logs."""
+
+    def __init__(self, label: str, total: int | None, unit: str) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = 0
+        self.began = self.told = time.monotonic()
+
+    def update(self, n: int) -> None:
+        self.done += n
+        now = time.monotonic()
+        if now - self.told < _EVERY:
+            return
+        self.told = now
+        rate = self.done / (now - self.began)
+        of = f"/{self.total}" if self.total else ""
+        left = f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate > 0 else ""
+        print(f"{self.label}: {self.done}{of} {self.unit}, {rate:.1f} a second{left}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        seconds = time.monotonic() - self.began
+        if self.told > self.began:
+            print(f"{self.label}: {self.done} {self.unit} in {seconds:.0f} s", file=sys.stderr, flush=True)
+
+
+def _progress(quiet: bool) -> Any:
+    """Shows bars on a terminal and lines elsewhere, for loops of more than two seconds."""
+    import contextlib
+
+    from mocap import progress
+
+    if quiet:
+        return contextlib.nullcontext()
+    listener: Listener = _Lines
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        def bars(label: str, total: int | None, unit: str) -> Any:
+            look = {"delay": 2, "leave": False, "dynamic_ncols": True, "file": sys.stderr}
+            return tqdm(desc=label, total=total, unit=f" {unit}", **look)
+
+        listener = bars
+    return progress.listening(listener)
+
+
+# ---------------------------------------------------------------------------------------------- what is told
+
+
+def _told_take(take: Take) -> str:
+    facts = take.reports[0].facts
+    views = f"{len(take.footage)} views ({', '.join(take.footage)})" if take.footage else "no footage"
+    return (
+        f"{facts['root']}: {views}, {len(take.frames)} frames at {take.fps:.4g} a second; "
+        f"cameras from {facts['calibration']['file']}"
+    )
+
+
+def _table(take: Take) -> str:
+    """Seconds by stage, then how good the result looks, then what the user is to know."""
+    from mocap.take import Report
+
+    timed = [r for r in take.reports[1:] if r.stage != "quality"]
+    lines = ["", "stage".ljust(18) + "seconds"]
+    lines += [f"{r.label:<18}{_duration(r)}" for r in timed]
+    lines.append(f"{'total':<18}{sum(r.seconds for r in timed):7.1f}")
+    quality: Report = take.reports[-1]
+    for i, person in enumerate(quality.facts["people"]):
+        fit: Mapping[str, Any] = person.get("reprojection_fit_px", {})
+        who = f" of person {i}" if len(quality.facts["people"]) > 1 else ""
+        lines += ["", f"median reprojection{who} [px]"]
+        lines.append("camera".ljust(18) + " points" + ("    fit" if fit else ""))
+        for camera, points in person["reprojection_px"].items():
+            lines.append(f"{camera:<18}{_number(points)}{_number(fit.get(camera)) if fit else ''}")
+        lines.append("")
+        if person["body_joints_found"] is not None:
+            lines.append(f"{'body joints found':<30}{100 * person['body_joints_found']:8.1f} %")
+        lines.append(f"{'all joints found':<30}{100 * person['joints_found']:8.1f} %")
+        lines.append(_pair("limb lengths vary by", person, "limb_spread", "_m", 1000, "mm"))
+        lines.append(_pair("acceleration (jitter)", person, "jitter", "", 1, "m/s^2"))
+    warnings = [(r.label, w) for r in take.reports for w in r.facts.get("warnings", ())]
+    if warnings:
+        lines += ["", "Warnings:", *(f"  {label}: {w}" for label, w in warnings)]
+    return "\n".join(lines)
+
+
+def _duration(report: Any) -> str:
+    return f"{report.seconds:7.1f}" + ("  (kept)" if report.facts.get("kept") else "")
+
+
+def _number(value: float | None) -> str:
+    return "      -" if value is None else f"{value:7.1f}"
+
+
+def _pair(label: str, person: Mapping[str, Any], key: str, unit_key: str, scale: float, unit: str) -> str:
+    """'limb lengths vary by   8.1 mm (points)   0.0 mm (fit)'."""
+    told = [
+        f"{scale * person[name]:8.1f} {unit} ({what})"
+        for name, what in ((f"{key}{unit_key}", "points"), (f"{key}_fit{unit_key}", "fit"))
+        if person.get(name) is not None
+    ]
+    return f"{label:<30}" + " ".join(told)
+
+
+def _paths(take: Take, output: Path) -> str:
+    """Where everything is: each folder once."""
+    files: dict[str, None] = {}
+    for report in take.reports:
+        for file in report.facts.get("files", ()):
+            files[str(file)] = None
+    lines = ["", f"Results in {output}:"]
+    return "\n".join([*lines, *(f"  {output / name}" for name in (*files, "report.json", "config/exp.yml"))])
+
+
+def _listed() -> str:
+    """Every stage with its first sentence, then losses, detectors and formats."""
+    import inspect
+
+    from mocap import config, registry
+    from mocap.io import calibration, footage
+
+    lines = ["stages (emc --help-stage NAME):"]
+    stages = {name: config.stage_class(name) for name in registry.names(config.STAGES.package)}
+    lines += [f"  {name:<18}{(inspect.getdoc(cls) or '').splitlines()[0]}" for name, cls in stages.items()]
+    for title, values in {
+        "losses of refine_poses": registry.names("mocap.terms"),
+        "detectors": config.choices(config.stage_class("detect"), "detector"),
+        "formats written": config.choices(config.stage_class("write"), "formats"),
+        "calibrations read": calibration.FORMATS,
+        "footage read": (*footage.VIDEO_SUFFIXES, *footage.IMAGE_SUFFIXES),
+    }.items():
+        lines += ["", f"{title}:", f"  {', '.join(values)}"]
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------------------------------------- emc eval
+
+
+def evaluate(argv: Sequence[str]) -> int:
+    """`emc eval RESULT TRUTH`."""
+    parser = argparse.ArgumentParser(
+        prog="emc eval",
+        description="Compares a result with a truth: both result.npz, or folders that hold one.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("result", type=Path)
+    add("truth", type=Path)
+    add(
+        "--joints",
+        choices=("body", "keypoints", "triangulated"),
+        default="body",
+        help="which points are compared: the body's joints (default), the fitted keypoints, or the triangulated ones",
+    )
+    add("--body", metavar="MODEL", default="embedded", help="body model for PVE, when not the embedded one")
+    add("--json", action="store_true", help="print JSON")
+    add("-v", "--verbose", action="store_true", help="print tracebacks")
+    args = parser.parse_args(argv[1:])
+
+    from mocap import evaluate
+
+    metrics = evaluate.compare_files(args.result, args.truth, joints=args.joints, model=args.body)
+    if args.json:
+        import json
+
+        print(json.dumps(metrics, indent=1))
+    else:
+        print(evaluate.told(metrics))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""The dataset file, and the take it begins with: cameras joined to footage by name, in a z-up world, on one clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, PositiveFloat
+
+from mocap import config, yaml_tree
+from mocap.config import Override
+from mocap.errors import BadFile, ConfigError, DataError, MissingFile, UnknownName
+from mocap.io import calibration, footage, stored_detections
+from mocap.options import options
+from mocap.take import Report, RunContext, Take, View
+
+
+@options
+class World:
+    """Which way is up in the calibration's world, and where the floor is."""
+
+    up: Literal["x", "-x", "y", "-y", "z", "-z"] = "z"
+    """The axis of the calibration's world that points up; results are always z-up."""
+    floor: float | None = None
+    """Where the floor is along that axis [m]; results have it at z = 0. null: not known, heights stay as they are."""
+
+
+@options
+class Dataset:
+    """One recording: footage of several calibrated views."""
+
+    root: Path
+    """Folder with images/<view>/*.jpg|png or videos/<view>.mp4|mov; looked up from the current folder, then from the
+    folder of this file upward."""
+    calibration: str = "."
+    """A folder with intri.yml and extri.yml, a toml (Pose2Sim, Anipose, Caliscope, FreeMoCap) or a Qualisys .qca.txt;
+    relative to root."""
+    unit: Literal["m", "cm", "mm"] | None = None
+    """Unit of the calibration's lengths; null: what its format says."""
+    fit: Literal["stretch", "bars", "crop", "crop-centre"] | None = None
+    """How footage of another size than its calibration came by it; null: told from the sizes and a picture."""
+    world: World = Field(default_factory=World)
+    """up and floor."""
+    subs: tuple[str, ...] | None = None
+    """Views to use, by name; null: all."""
+    subs_vis: tuple[str, ...] | None = None
+    """Views to draw the body over; null: all, []: none."""
+    ranges: tuple[int, int, int] | None = None
+    """start, end (not included; below 0: the last) and step of the frames to use; null: all."""
+    reference: str | None = None
+    """The view whose frames are the take's; null: the one with the most."""
+    fps: PositiveFloat | None = None
+    """Frame rate of folders of images and of stored keypoints [1/s]; videos have their own. null: 30."""
+    offsets: Mapping[str, float] = Field(default_factory=dict)
+    """When the first frame of a view was seen, on the clock of the others [s]; 0 for views not named."""
+    keypoints: str | None = None
+    """A folder of stored detections (<view>/*.json of OpenPose, <view>.json of COCO) that stands for the footage where
+    there is none; relative to root."""
+
+
+def read_dataset(path: Path, *, overrides: Sequence[Override] = (), plugins: bool = False) -> Dataset:
+    """The dataset in a YAML file; a dataset in EasyMocap's layout is answered with what to write."""
+    tree = yaml_tree.read(path)
+    if isinstance(tree.value, Mapping) and "module" in tree.value and "args" in tree.value:
+        raise tree.error(
+            "This dataset is in EasyMocap's own layout (module:, args:), which names Python classes to import. Write "
+            "root, subs, subs_vis and ranges at the top level, as config/datasets/mvimage.yml does."
+        )
+    for override in overrides:
+        tree = override.applied(tree)
+    return config.read_options(Dataset, tree, "the dataset", plugins=plugins)
+
+
+def first_take(dataset: Dataset, run: RunContext, **facts: Any) -> Take:
+    """The take before any stage: its first report, "dataset", says what was matched, resized, assumed and left out.
+
+    Raises:
+        MissingFile: No data folder, footage or calibration.
+        UnknownName: A view that does not exist.
+        CalibrationError: A view without a camera, or cameras that do not fit the footage.
+        DataError: Views that share no moment.
+    """
+    if not dataset.root.is_dir():
+        raise MissingFile(dataset.root, what="Data folder", remedy="Give the folder of the recording with --root.")
+    places = _places(dataset)
+    names = _chosen(dataset.subs, places, "--subs")
+    for name in dataset.offsets:
+        if name not in places:
+            raise UnknownName("view", name, places, where="offsets")
+
+    from_keypoints = dataset.keypoints is not None and places[names[0]].is_relative_to(dataset.root / dataset.keypoints)
+    views = {} if from_keypoints else {name: _opened(dataset, name, places[name]) for name in names}
+    found = calibration.read_calibration(
+        dataset.root / dataset.calibration,
+        view_names=names,
+        sizes={name: view.size for name, view in views.items()} or None,
+        unit=dataset.unit,
+    )
+    cameras, notes, unused = calibration.match_cameras(found.cameras, names)
+    warnings = [*found.warnings]
+    if from_keypoints:
+        views = {n: _pseudo_view(dataset, n, places[n], cameras[n].size) for n in names}
+        warnings.append(f"There is no footage: {dataset.keypoints} stands for it, so nothing can be drawn over it.")
+    for name, view in views.items():
+        if not from_keypoints:
+            notes += footage.view_notes(view, fps=dataset.fps)
+        picture = None if view.size == cameras[name].size else _picture(view)
+        cameras[name], told = calibration.fit_to_footage(cameras[name], view.size, picture=picture, how=dataset.fit)
+        warnings += [told] if told else []
+    rig, _ = calibration.to_z_up(cameras.values(), dataset.world.up, dataset.world.floor)
+    clock = footage.common_clock(views.values(), ranges=dataset.ranges, reference=dataset.reference)
+    report = Report(
+        "dataset",
+        "dataset",
+        {
+            **facts,
+            "root": str(dataset.root),
+            "calibration": {"file": str(found.path), "format": found.format, "unit": found.unit_note},
+            "cameras_without_view": unused,
+            "views": {n: {"path": str(v.path), "frames": v.frames, "size": list(v.size)} for n, v in views.items()},
+            "clock": clock.reference,
+            "notes": [*notes, *clock.notes],
+            "warnings": warnings,
+        },
+    )
+    return Take(
+        run=run,
+        timestamps=clock.timestamps,
+        frames=clock.frames,
+        rig=rig,
+        footage=views,
+        reports=(report,),
+    )
+
+
+def _places(dataset: Dataset) -> dict[str, Path]:
+    """View name -> footage, or stored detections where there is no footage."""
+    try:
+        return footage.discover_views(dataset.root)
+    except MissingFile:
+        if dataset.keypoints is None:
+            raise
+    found = stored_detections.discover_detections(dataset.root / dataset.keypoints)
+    return {name.removesuffix("_json"): path for name, path in found.items()}
+
+
+def _chosen(wanted: Sequence[str] | None, known: Mapping[str, Any], where: str) -> list[str]:
+    if wanted is None:
+        return list(known)
+    for name in wanted:
+        if name not in known:
+            raise UnknownName("view", name, known, where=where)
+    if not wanted:
+        raise ConfigError(f"{where} names no view; known: {', '.join(known)}.")
+    if len(set(wanted)) < len(wanted):
+        raise ConfigError(f"{where} names a view twice: {', '.join(wanted)}.")
+    return list(wanted)
+
+
+def _opened(dataset: Dataset, name: str, path: Path) -> View:
+    try:
+        return footage.open_view(path, name, fps=dataset.fps, offset=dataset.offsets.get(name, 0.0))
+    except BadFile as error:
+        raise BadFile(error.path, f'{error.why} Mend it, or leave view "{name}" out with --subs.') from error
+
+
+def _pseudo_view(dataset: Dataset, name: str, path: Path, size: tuple[int, int]) -> View:
+    """A view known by its stored detections alone: numbered from 0, at the dataset's frame rate."""
+    numbers = stored_detections.read_detections(path).frame_numbers
+    if not len(numbers):
+        raise DataError(f'View "{name}": {path} holds no frame.')
+    moments = np.arange(numbers[-1] + 1) / (dataset.fps or footage.DEFAULT_FPS) + dataset.offsets.get(name, 0.0)
+    return View(name, path, moments, size)
+
+
+def _picture(view: View) -> np.ndarray | None:
+    return next(
+        (image for _, image in footage.read_frames(view, range(min(view.frames, 30))) if image is not None), None
+    )

@@ -1,0 +1,293 @@
+"""A result beside a truth: the field's usual numbers as plain functions, and what `emc eval` does with two files.
+
+Points are matched by name and frames by time. Errors are in millimetres, as the field gives them; everything else is in
+the units it says.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from mocap import skeletons
+from mocap.bodies.kinematics import Skinner
+from mocap.bodies.load import load_body
+from mocap.bodies.model import SMPL_JOINTS
+from mocap.errors import BadFile, DataError, MissingFile, ModelError
+from mocap.take import Motion
+
+_SAME_MOMENT = 1e-3
+"""Moments that differ by less are one [s]; containers round times to some 0.1 ms."""
+_CONTACT_SPEED, _CONTACT_HEIGHT = 0.15, 0.05
+"""A foot stands where the truth has it slower than this [m/s] and no higher above its lowest than that [m]."""
+_FEET = ("left_foot", "right_foot", "left_big_toe", "right_big_toe", "left_heel", "right_heel")
+
+
+def mpjpe(
+    points: Float[np.ndarray, "frames joints 3"], truth: Float[np.ndarray, "frames joints 3"]
+) -> Float[np.ndarray, " joints"]:
+    """Mean distance of each joint from the truth [units of the points], over frames where both are there."""
+    distance = np.linalg.norm(points - truth, axis=-1)
+    there = np.isfinite(distance)
+    return np.where(there, distance, 0.0).sum(0) / np.where(there.any(0), there.sum(0), np.nan)
+
+
+def aligned(
+    points: Float[np.ndarray, "frames joints 3"], truth: Float[np.ndarray, "frames joints 3"]
+) -> Float[np.ndarray, "frames joints 3"]:
+    """Each frame's points after the similarity that brings them closest to the truth's (Umeyama, 1991).
+
+    Frames with fewer than three points in common are NaN.
+    """
+    both = np.asarray(np.isfinite(points + truth).all(-1))
+    weight = both[..., None] / np.maximum(both.sum(1), 1)[:, None, None]
+    a, b = np.where(both[..., None], points, 0.0), np.where(both[..., None], truth, 0.0)
+    mean_a, mean_b = (a * weight).sum(1, keepdims=True), (b * weight).sum(1, keepdims=True)
+    a0, b0 = a - mean_a, b - mean_b
+    U, S, Vt = np.linalg.svd(np.swapaxes(b0 * weight, 1, 2) @ a0)
+    turn = np.ones_like(S)
+    turn[:, 2] = np.sign(np.linalg.det(U) * np.linalg.det(Vt))  # no reflection
+    R = (U * turn[:, None]) @ Vt
+    spread = (weight * a0**2).sum((1, 2))
+    scale = (S * turn).sum(1) / np.where(spread > 0, spread, np.nan)
+    moved = scale[:, None, None] * (points - mean_a) @ np.swapaxes(R, 1, 2) + mean_b
+    return np.where((both.sum(1) >= 3)[:, None, None], moved, np.nan)
+
+
+def acceleration_error(
+    points: Float[np.ndarray, "frames joints 3"],
+    truth: Float[np.ndarray, "frames joints 3"],
+    timestamps: Float[np.ndarray, " frames"],
+) -> float:
+    """Mean distance of the accelerations [m/s^2], by second differences over evenly spaced neighbours; NaN without."""
+    step = np.diff(timestamps)
+    if len(step) < 2:
+        return float("nan")
+    even = np.abs(step[1:] - step[:-1]) < 2 * _SAME_MOMENT
+    difference = points - truth
+    second = difference[2:] - 2 * difference[1:-1] + difference[:-2]
+    error = np.linalg.norm(second, axis=-1) / (step[1:] * step[:-1])[:, None]
+    found = error[even & (step[1:] < 2 * np.median(step))]
+    return float(found[np.isfinite(found)].mean()) if np.isfinite(found).any() else float("nan")
+
+
+def standing(
+    feet: Float[np.ndarray, "frames feet 3"], timestamps: Float[np.ndarray, " frames"]
+) -> Bool[np.ndarray, "steps feet"]:
+    """Where a foot stands from one frame to the next: slow, and near the lowest it ever is. World z-up [m], [s]."""
+    speed = np.linalg.norm(np.diff(feet, axis=0), axis=-1) / np.diff(timestamps)[:, None]
+    height = feet[..., 2] - np.nanmin(feet[..., 2], axis=0)
+    return (speed < _CONTACT_SPEED) & (np.maximum(height[1:], height[:-1]) < _CONTACT_HEIGHT)
+
+
+def foot_slide(
+    feet: Float[np.ndarray, "frames feet 3"],
+    stands: Bool[np.ndarray, "steps feet"],
+    timestamps: Float[np.ndarray, " frames"],
+) -> float:
+    """Mean horizontal speed of feet while they stand [m/s]; NaN when none does."""
+    speed = np.linalg.norm(np.diff(feet[..., :2], axis=0), axis=-1) / np.diff(timestamps)[:, None]
+    found = speed[stands]
+    return float(found[np.isfinite(found)].mean()) if np.isfinite(found).any() else float("nan")
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is compared of one file: a result.npz, or a truth.npz with fewer keys."""
+
+    path: Path
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def timestamps(self) -> Float[np.ndarray, " frames"]:
+        """When the frames are [s]."""
+        return np.asarray(self.arrays["timestamps"], dtype=float)
+
+    def text(self, key: str) -> str | None:
+        """A text of the file."""
+        return str(self.arrays[key]) if key in self.arrays else None
+
+    def points(self, kind: str) -> tuple[tuple[str, ...], Float[np.ndarray, "frames points 3"]]:
+        """Names and places [m] of the body's joints, of the fitted keypoints or of the triangulated ones.
+
+        A truth has one set of keypoints, which stands for both.
+        """
+        key = {"body": "joints", "keypoints": "keypoints3d_fit", "triangulated": "keypoints3d"}[kind]
+        if key not in self.arrays and kind == "keypoints" and "Rh" in self.arrays:
+            key = "keypoints3d"
+        if key not in self.arrays:
+            raise BadFile(self.path, f'it has no "{key}" to compare; choose others with --joints.')
+        xyz = np.asarray(self.arrays[key], dtype=float)
+        told = self.arrays.get("joint_names" if kind == "body" else "keypoint_names")
+        if told is not None:
+            names: Sequence[str] = told.tolist()
+        elif kind == "body":
+            names = SMPL_JOINTS
+        else:
+            names = skeletons.get(str(self.arrays["skeleton"])).joints
+        if xyz.ndim != 3 or xyz.shape[1:] != (len(names), 3) or len(xyz) != len(self.timestamps):
+            raise BadFile(self.path, f'"{key}" is {xyz.shape}, must be ({len(self.timestamps)}, {len(names)}, 3).')
+        return tuple(names), xyz
+
+
+def read(path: Path) -> Recorded:
+    """A result.npz or truth.npz, or the one in a folder."""
+    if path.is_dir():
+        found = [path / name for name in ("result.npz", "truth.npz") if (path / name).is_file()]
+        if not found:
+            raise MissingFile(path / "result.npz", what="Result")
+        path = found[0]
+    if not path.is_file():
+        raise MissingFile(path, what="Result")
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise BadFile(path, "it is not a result in npz.") from error
+    if "timestamps" not in arrays:
+        raise BadFile(path, 'it is not a result: it has no "timestamps".')
+    return Recorded(path, arrays)
+
+
+def matched(
+    times: Float[np.ndarray, " frames"], truth: Float[np.ndarray, " moments"]
+) -> tuple[Int[np.ndarray, " matches"], Int[np.ndarray, " matches"]]:
+    """Places of the frames of two clocks that are at the same moment [s]; both clocks increase."""
+    nearest = np.clip(np.searchsorted(truth, times), 1, max(len(truth) - 1, 1))
+    if len(truth) > 1:
+        nearest -= times - truth[nearest - 1] < truth[nearest] - times
+    else:
+        nearest = np.zeros(len(times), dtype=np.intp)
+    same = np.abs(truth[nearest] - times) <= _SAME_MOMENT
+    return np.flatnonzero(same), nearest[same]
+
+
+def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: str = "embedded") -> dict[str, Any]:
+    """The metrics, JSON-able; what cannot be had is None and its reason is among the notes.
+
+    Raises:
+        DataError: No moment or no point in common.
+        BadFile: A file without the points asked for.
+    """
+    names, points = result.points(joints)
+    true_names, true_points = truth.points(joints)
+    common = [n for n in names if n in true_names]
+    if not common:
+        raise DataError(
+            f"{result.path} and {truth.path} have no point of the same name: {names[0]} ..., {true_names[0]} ...."
+        )
+    mine, theirs = matched(result.timestamps, truth.timestamps)
+    if not len(mine):
+        raise DataError(
+            f"{result.path} and {truth.path} have no moment in common: {result.timestamps[0]:.3f} to "
+            f"{result.timestamps[-1]:.3f} s, {truth.timestamps[0]:.3f} to {truth.timestamps[-1]:.3f} s."
+        )
+    t = truth.timestamps[theirs]
+    a = points[mine][:, [names.index(n) for n in common]]
+    b = true_points[theirs][:, [true_names.index(n) for n in common]]
+    if not np.isfinite(a).all(-1).any():
+        raise DataError(f"{result.path} has none of the points of {truth.path}: all are missing.")
+    each = 1000 * mpjpe(a, b)
+    notes = []
+    if joints == "body" and result.text("body_hash") != truth.text("body_hash"):
+        notes.append("Two different bodies: their joints of one name are not quite the same points.")
+    pve, why = _pve(result, truth, mine, theirs, model)
+    notes += [why] if why else []
+    feet = [i for i, n in enumerate(common) if n in _FEET]
+    slide = true_slide = None
+    if feet and len(t) > 1:
+        stands = standing(b[:, feet], t)
+        slide, true_slide = foot_slide(a[:, feet], stands, t), foot_slide(b[:, feet], stands, t)
+    return {
+        "result": str(result.path),
+        "truth": str(truth.path),
+        "points": joints,
+        "frames": len(mine),
+        "frames_of_result": len(result.timestamps),
+        "frames_of_truth": len(truth.timestamps),
+        "missing": int((~np.isfinite(a).all(-1)).sum()),
+        "mpjpe_mm": _finite(np.nanmean(each)),
+        "pa_mpjpe_mm": _finite(1000 * np.nanmean(mpjpe(aligned(a, b), b))),
+        "pve_mm": pve,
+        "acceleration_error_m_s2": _finite(acceleration_error(a, b, t)),
+        "foot_slide_mm_s": _finite(slide and 1000 * slide),
+        "foot_slide_truth_mm_s": _finite(true_slide and 1000 * true_slide),
+        "mpjpe_mm_by_point": {n: _finite(e) for n, e in zip(common, each, strict=True)},
+        "notes": notes,
+    }
+
+
+def compare_files(result: Path, truth: Path, *, joints: str = "body", model: str = "embedded") -> dict[str, Any]:
+    """:func:`compare` of two files or folders."""
+    return compare(read(result), read(truth), joints=joints, model=model)
+
+
+def _finite(value: Any) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _pve(
+    result: Recorded, truth: Recorded, mine: np.ndarray, theirs: np.ndarray, model: str
+) -> tuple[float | None, str | None]:
+    """Mean distance of the vertices [mm], or why it cannot be had: betas mean nothing against another body."""
+    for side in (result, truth):
+        missing = [k for k in ("Rh", "Th", "poses", "shapes") if k not in side.arrays]
+        if missing:
+            return None, f"No PVE: {side.path} has no {', '.join(missing)}."
+    hashes = result.text("body_hash"), truth.text("body_hash")
+    if hashes[0] != hashes[1]:
+        return None, (
+            f'No PVE: the result is of body "{result.text("body")}" ({hashes[0]}) and the truth of '
+            f'"{truth.text("body")}" ({hashes[1]}); vertices of two bodies do not correspond.'
+        )
+    try:
+        body = load_body(model, gender=truth.text("gender") or "neutral")
+    except (MissingFile, ModelError) as error:
+        return None, f"No PVE: {error}"
+    if body.content_hash != hashes[0]:
+        return None, (
+            f'No PVE: both are of body "{result.text("body")}" (hash {hashes[0]}), and --body {model} is another '
+            f"(hash {body.content_hash})."
+        )
+    sides = [
+        (Skinner(body, side.arrays["shapes"].astype(float).reshape(-1)), _motion(side, places))
+        for side, places in ((result, mine), (truth, theirs))
+    ]
+    total = 0.0
+    meshes = zip(*(skinner.chunks(m.Rh, m.Th, m.poses) for skinner, m in sides), strict=True)
+    for vertices, true_vertices in meshes:
+        total += float(np.linalg.norm(vertices - true_vertices, axis=-1).mean())
+    return 1000 * total / len(mine), None
+
+
+def _motion(side: Recorded, places: np.ndarray) -> Motion:
+    return Motion(*(np.asarray(side.arrays[k], dtype=float)[places] for k in ("Rh", "Th", "poses")))
+
+
+def told(metrics: Mapping[str, Any]) -> str:
+    """The metrics as a few lines."""
+
+    def number(key: str, unit: str) -> str:
+        return "-" if metrics[key] is None else f"{metrics[key]:.1f} {unit}"
+
+    lines = [
+        f"{metrics['frames']} frames at the same moments ({metrics['frames_of_result']} of the result, "
+        f"{metrics['frames_of_truth']} of the truth), {metrics['missing']} points missing",
+        f"MPJPE               {number('mpjpe_mm', 'mm')}",
+        f"PA-MPJPE            {number('pa_mpjpe_mm', 'mm')}",
+        f"PVE                 {number('pve_mm', 'mm')}",
+        f"acceleration error  {number('acceleration_error_m_s2', 'm/s^2')}",
+        f"foot slide          {number('foot_slide_mm_s', 'mm/s')} (truth {number('foot_slide_truth_mm_s', 'mm/s')})",
+    ]
+    worst = sorted(((e, n) for n, e in metrics["mpjpe_mm_by_point"].items() if e is not None), reverse=True)[:5]
+    lines.append("furthest off        " + ", ".join(f"{n} {e:.0f} mm" for e, n in worst))
+    return "\n".join([*lines, *metrics["notes"]])

@@ -1,0 +1,114 @@
+"""How good a result looks without knowing the truth: reprojection by camera, what is missing, limb lengths, jitter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from mocap import skeletons
+from mocap.bodies.kinematics import keypoints_of
+from mocap.geometry.cameras import Rig
+from mocap.take import Person, Take
+
+_BODY = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+_CHUNK = 2000
+"""Frames of which keypoints of the body are computed at once."""
+
+
+def at_times(
+    clock: Float[np.ndarray, " frames"], xyz: Float[np.ndarray, "frames points 3"], times: Float[np.ndarray, " moments"]
+) -> Float[np.ndarray, "moments points 3"]:
+    """Points on the take's clock at other moments [s], linear between frames; NaN outside and where one is missing."""
+    if len(clock) == 1:
+        return np.where((np.abs(times - clock[0]) < 1e-6)[:, None, None], xyz, np.nan)
+    left = np.clip(np.searchsorted(clock, times, side="right") - 1, 0, len(clock) - 2)
+    part = ((times - clock[left]) / (clock[left + 1] - clock[left]))[:, None, None]
+    near = np.where(part < 0.5, xyz[left], xyz[left + 1])  # a frame met exactly needs no neighbour
+    between = (1 - part) * xyz[left] + part * xyz[left + 1]
+    exact = np.minimum(np.abs(part), np.abs(part - 1)) < 1e-6
+    inside = (part > -1e-6) & (part < 1 + 1e-6)
+    return np.where(inside, np.where(exact, near, between), np.nan)
+
+
+def reprojection(
+    rig: Rig, clock: Float[np.ndarray, " frames"], person: Person, xyz: Float[np.ndarray, "frames points 3"]
+) -> dict[str, float | None]:
+    """By camera, the median distance [px] of projected points from all that were seen of them; None: none to compare.
+
+    Args:
+        rig: The cameras.
+        clock: When the frames of `xyz` are [s].
+        person: With its 2D keypoints, and keypoints3d whose skeleton `xyz` is of.
+        xyz: World points [m], NaN where missing.
+    """
+    assert person.keypoints3d is not None
+    medians: dict[str, float | None] = {}
+    for name, seen in person.keypoints2d.items():
+        xy, _ = skeletons.convert(seen.xy, seen.confidence, seen.skeleton, person.keypoints3d.skeleton)
+        projected, _ = rig[name].project(at_times(clock, xyz, seen.timestamps))
+        error = np.linalg.norm(projected - xy, axis=-1)
+        medians[name] = float(np.nanmedian(error)) if np.isfinite(error).any() else None
+    return medians
+
+
+def limb_spread(xyz: Float[np.ndarray, "frames points 3"], skeleton: skeletons.Skeleton) -> float | None:
+    """How far limb lengths stray over time: the median over limbs of the robust deviation [m]; None without limbs."""
+    ends = skeleton.limb_indices()
+    lengths = np.linalg.norm(xyz[:, ends[:, 0]] - xyz[:, ends[:, 1]], axis=-1)
+    lengths = lengths[:, np.isfinite(lengths).sum(0) > 1]
+    if not lengths.size:
+        return None
+    return float(np.median(1.4826 * np.nanmedian(np.abs(lengths - np.nanmedian(lengths, axis=0)), axis=0)))
+
+
+def jitter(clock: Float[np.ndarray, " frames"], xyz: Float[np.ndarray, "frames points 3"]) -> float | None:
+    """Median magnitude of the acceleration of points [m/s^2]; None for fewer than three frames in a row."""
+    if len(clock) < 3:
+        return None
+    step = np.diff(clock)[:, None, None]
+    velocity = np.diff(xyz, axis=0) / step
+    acceleration = np.linalg.norm(np.diff(velocity, axis=0) / (0.5 * (step[1:] + step[:-1])), axis=-1)
+    return float(np.nanmedian(acceleration)) if np.isfinite(acceleration).any() else None
+
+
+def _fitted(person: Person) -> np.ndarray | None:
+    k, body, shape, motion = person.keypoints3d, person.body, person.shape, person.motion
+    if k is None or body is None or shape is None or motion is None or k.skeleton.name not in body.regressors:
+        return None
+    parts = [slice(i, i + _CHUNK) for i in range(0, len(motion.Rh), _CHUNK)]
+    return np.concatenate(
+        [keypoints_of(body, k.skeleton, shape, motion.Rh[s], motion.Th[s], motion.poses[s]) for s in parts]
+    )
+
+
+def _body_points(skeleton: skeletons.Skeleton) -> Bool[np.ndarray, " points"]:
+    """Joints of trunk and limbs: what a detector must see, unlike fingers and the face."""
+    body = {f"{side}_{part}" for side in ("left", "right") for part in _BODY}
+    return np.array([joint in body for joint in skeleton.joints])
+
+
+def of_take(take: Take) -> list[dict[str, Any]]:
+    """For each person: reprojection [px] by camera, share of joints found, limb spread [m], jitter [m/s^2]."""
+    told = []
+    for person in take.people:
+        k = person.keypoints3d
+        if k is None or take.rig is None:
+            continue
+        fitted = _fitted(person)
+        there = k.confidence > 0
+        body = _body_points(k.skeleton)
+        one: dict[str, Any] = {
+            "reprojection_px": reprojection(take.rig, take.timestamps, person, k.xyz),
+            "joints_found": float(there.mean()),
+            "body_joints_found": float(there[:, body].mean()) if body.any() else None,
+            "limb_spread_m": limb_spread(k.xyz, k.skeleton),
+            "jitter": jitter(take.timestamps, k.xyz),
+        }
+        if fitted is not None:
+            one["reprojection_fit_px"] = reprojection(take.rig, take.timestamps, person, fitted)
+            one["limb_spread_fit_m"] = limb_spread(fitted, k.skeleton)
+            one["jitter_fit"] = jitter(take.timestamps, fitted)
+        told.append(one)
+    return told

@@ -1,0 +1,157 @@
+"""The take before any stage: cameras joined to footage by name, and a sentence for whatever is missing or odd."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import rigs
+
+from mocap.config import Override
+from mocap.dataset import first_take, read_dataset
+from mocap.errors import BadFile, CalibrationError, ConfigError, DataError, MissingFile, UnknownName
+from mocap.take import RunContext
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rigs.recording(tmp_path / "take")
+    return tmp_path
+
+
+def dataset(text: str = "root: take", *overrides: str):
+    Path("data.yml").write_text(text)
+    return read_dataset(Path("data.yml"), overrides=[Override.of(o) for o in overrides])
+
+
+def take(text: str = "root: take", *overrides: str):
+    return first_take(dataset(text, *overrides), RunContext(Path("o")), machine="a test")
+
+
+def test_views_and_cameras_meet_by_name():
+    made = take()
+    assert list(made.footage) == ["01", "07"]
+    assert made.rig.names == ("01", "07")
+    assert made.rig["07"].centre == pytest.approx(rigs.rig()["07"].centre)
+    assert made.frames.tolist() == [0, 1, 2, 3]
+    assert made.fps == pytest.approx(30)
+    facts = made.reports[0].facts
+    assert facts["machine"] == "a test"
+    assert "metres" in facts["calibration"]["unit"] or " m" in facts["calibration"]["unit"]
+    json.dumps(facts)
+
+
+def test_subs_are_text_and_keep_the_order_asked_for():
+    made = take("{root: take, subs: [07, 01]}")
+    assert list(made.footage) == ["07", "01"]
+    assert list(take("{root: take, subs: [07]}").footage) == ["07"]
+
+
+def test_ranges_choose_frames():
+    assert take("{root: take, ranges: [1, 4, 2]}").frames.tolist() == [1, 3]
+
+
+def test_frame_rate_and_offsets_set_the_clock():
+    made = take("{root: take, fps: 10, offsets: {07: 0.1}}")
+    assert made.footage["07"].timestamps == pytest.approx(np.arange(4) / 10 + 0.1)
+    assert made.fps == pytest.approx(10)
+
+
+def test_a_world_that_is_not_z_up_is_turned_and_the_floor_comes_to_zero():
+    made = take("{root: take, world: {up: -y, floor: 0.5}}")
+    before, after = rigs.rig()["01"].centre, made.rig["01"].centre
+    assert after[2] == pytest.approx(-before[1] - 0.5)
+    assert made.rig.has_floor
+    assert not take().rig.has_floor
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "parts"),
+    [
+        ("root: nowhere", MissingFile, ["Data folder not found: nowhere", "--root"]),
+        ("{root: take, subs: [7]}", UnknownName, ['--subs: Unknown view "7"', "Known: 01, 07"]),
+        ("{root: take, subs: []}", ConfigError, ["names no view", "01, 07"]),
+        ("{root: take, subs: [01, 01]}", ConfigError, ["names a view twice"]),
+        ("{root: take, offsets: {08: 1}}", UnknownName, ['offsets: Unknown view "08"']),
+        ("{root: take, offsets: {07: soon}}", ConfigError, ["data.yml:1", "offsets", '"soon"']),
+        ("{root: take, ranges: [9, 12, 1]}", DataError, ["leaves no frame", "0 to 3"]),
+        ("{root: take, ranges: [0, 4]}", ConfigError, ["ranges must be a list of 3"]),
+        ("{root: take, fps: 0}", ConfigError, ["fps must be a number greater than 0"]),
+        ("{root: take, world: {up: w}}", ConfigError, ["the dataset, world", '"w"', "Known: x, -x, y"]),
+        ("{root: take, world: {upp: z}}", ConfigError, ['"upp"', 'mean "up"?']),
+        ("{root: take, calibration: no.toml}", MissingFile, ["Calibration not found: take/no.toml"]),
+        ("{root: take, ruts: 1}", ConfigError, ["option of the dataset", '"ruts"', "root, calibration"]),
+        ("subs: null", ConfigError, ['the dataset needs "root"']),
+        ("{root: }", ConfigError, ["root must be a path, not nothing"]),
+        ("module: a.b\nargs: {root: x}", ConfigError, ["EasyMocap's own layout", "config/datasets/mvimage.yml"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told(text, error, parts):
+    with pytest.raises(error) as caught:
+        take(text)
+    assert all(part in str(caught.value) for part in parts), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_set_changes_the_dataset_too():
+    assert dataset("root: take", "world.up=-y", "subs=[07]").subs == ("07",)
+
+
+def test_an_empty_folder_is_told():
+    Path("empty").mkdir()
+    with pytest.raises(MissingFile, match=r"Footage not found: empty\. Looked for views"):
+        take("root: empty")
+
+
+def test_a_view_without_a_camera_is_told():
+    shutil.copytree("take/images/01", "take/images/09")
+    with pytest.raises(CalibrationError, match='View "09" has no camera in the calibration'):
+        take()
+    assert list(take("{root: take, subs: [01, 07]}").footage) == ["01", "07"]
+
+
+def test_a_camera_without_a_view_is_reported():
+    shutil.rmtree("take/images/07")
+    assert take().reports[0].facts["cameras_without_view"] == ["07"]
+
+
+def test_footage_that_cannot_be_read_is_told_with_the_way_round_it():
+    for file in Path("take/images/07").iterdir():
+        file.write_bytes(b"no picture")
+    with pytest.raises(
+        BadFile, match=r'none of its 4 images can be decoded. Mend it, or leave view "07" out with --subs'
+    ):
+        take()
+    assert list(take("{root: take, subs: [01]}").footage) == ["01"]
+
+
+def test_footage_of_another_size_is_scaled_and_said():
+    for file in Path("take/images/07").iterdir():
+        cv2.imwrite(str(file), cv2.resize(cv2.imread(str(file)), (128, 96)))
+    made = take()
+    assert made.rig["07"].K[0, 0] == pytest.approx(120)
+    (warning,) = made.reports[0].facts["warnings"]
+    assert "128x96" in warning
+
+
+def test_stored_detections_stand_for_footage_that_is_not_there():
+    shutil.rmtree("take/images")
+    with pytest.raises(MissingFile, match="Footage"):
+        take()
+    for name in ("01", "07"):
+        folder = Path("take/openpose") / f"{name}_json"
+        folder.mkdir(parents=True)
+        for i in (1, 2, 3, 5):
+            person = {"pose_keypoints_2d": [1.0, 2.0, 0.5] * 25}
+            (folder / f"{i:06d}_keypoints.json").write_text(json.dumps({"people": [person]}))
+    made = take("{root: take, keypoints: openpose, fps: 50}")
+    assert list(made.footage) == ["01", "07"]
+    assert made.footage["07"].size == (64, 48)
+    assert made.frames.tolist() == [0, 1, 2, 3, 4, 5]
+    assert made.fps == pytest.approx(50)
+    assert "no footage" in made.reports[0].facts["warnings"][0]

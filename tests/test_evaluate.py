@@ -1,0 +1,172 @@
+"""Metrics against truths that are known by construction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from mocap import evaluate
+from mocap.bodies.kinematics import joints_of, keypoints_of
+from mocap.bodies.load import load_body
+from mocap.errors import BadFile, DataError, MissingFile
+
+RNG = np.random.default_rng(0)
+TRUTH = RNG.normal(size=(20, 24, 3))
+TIMES = np.arange(20) / 30
+
+
+def test_mpjpe_of_the_truth_is_zero_and_of_a_shift_its_length():
+    assert np.array_equal(evaluate.mpjpe(TRUTH, TRUTH), np.zeros(24))
+    assert evaluate.mpjpe(np.add(TRUTH, [0.03, 0, 0.04]), TRUTH) == pytest.approx(np.full(24, 0.05))
+
+
+def test_missing_points_count_for_nothing():
+    points = np.add(TRUTH, [0, 0, 0.1])
+    points[3:, 5] = np.nan
+    points[:, 7] = np.nan
+    each = evaluate.mpjpe(points, TRUTH)
+    assert each[5] == pytest.approx(0.1)
+    assert np.isnan(each[7])
+
+
+def test_alignment_takes_out_any_similarity_but_no_reflection():
+    R = Rotation.from_rotvec([0.3, -2.0, 1.0]).as_matrix()
+    points = 1.7 * TRUTH @ R.T + [1, 2, 3]
+    assert evaluate.aligned(points, TRUTH) == pytest.approx(TRUTH)
+    mirrored = TRUTH * [-1, 1, 1]
+    assert np.nanmean(evaluate.mpjpe(evaluate.aligned(mirrored, TRUTH), TRUTH)) > 0.1
+
+
+def test_alignment_uses_only_points_both_have():
+    points = 0.5 * TRUTH + [1, 2, 3]
+    points[:, 2:4] = np.nan
+    points[9, 2:] = np.nan  # two points left
+    moved = evaluate.aligned(points, TRUTH)
+    assert moved[:9, 4:] == pytest.approx(TRUTH[:9, 4:])
+    assert np.isnan(moved[9]).all()
+
+
+def test_acceleration_error_of_a_constant_acceleration_is_itself():
+    wrong = TRUTH + 0.5 * 3.0 * (TIMES**2)[:, None, None] * [0, 0, 1]
+    assert evaluate.acceleration_error(wrong, TRUTH, TIMES) == pytest.approx(3.0)
+    assert evaluate.acceleration_error(TRUTH + 5, TRUTH, TIMES) == pytest.approx(0, abs=1e-9)
+    assert np.isnan(evaluate.acceleration_error(TRUTH[:2], TRUTH[:2], TIMES[:2]))
+
+
+def test_a_gap_in_time_is_no_acceleration():
+    wrong = TRUTH + np.where(np.arange(20) < 10, 0.0, 1.0)[:, None, None]
+    apart = TIMES + np.where(np.arange(20) < 10, 0.0, 5.0)
+    assert evaluate.acceleration_error(wrong, TRUTH, apart) == pytest.approx(0, abs=1e-9)
+
+
+def test_foot_slide_counts_standing_feet_only():
+    feet = np.zeros((20, 2, 3))
+    feet[:, 1] = np.stack([TIMES * 2.0, 0 * TIMES, 0.3 + 0 * TIMES], axis=-1)  # in the air, moving
+    feet[:2, 1] = 0.0
+    stands = evaluate.standing(feet, TIMES)
+    assert stands[:, 0].all()
+    assert not stands[2:, 1].any()
+    sliding = feet + (TIMES * 0.1)[:, None, None] * [1.0, 0, 0]
+    assert evaluate.foot_slide(sliding[:, :1], stands[:, :1], TIMES) == pytest.approx(0.1)
+    assert np.isnan(evaluate.foot_slide(sliding, np.zeros_like(stands), TIMES))
+
+
+def test_frames_are_matched_by_their_moments():
+    mine, theirs = evaluate.matched(np.array([0.1, 0.2, 0.31, 0.9]), np.array([0.0, 0.1, 0.2004, 0.3]))
+    assert mine.tolist() == [0, 1]
+    assert theirs.tolist() == [1, 2]
+    assert evaluate.matched(np.array([0.5]), np.array([0.5]))[0].tolist() == [0]
+
+
+@pytest.fixture(scope="module")
+def body():
+    return load_body("embedded", gender="neutral")
+
+
+def write(path: Path, model, betas, motion, *, first: int = 0, **changes) -> Path:
+    Rh, Th, poses = motion
+    frames = np.arange(first, len(Rh))
+    arrays = {
+        "frames": frames,
+        "timestamps": frames / 30,
+        "Rh": Rh,
+        "Th": Th,
+        "poses": poses,
+        "shapes": betas,
+        "joints": joints_of(model, betas, Rh, Th, poses),
+        "keypoints3d": keypoints_of(model, "body25", betas, Rh, Th, poses),
+        "skeleton": "body25",
+        "body": model.name,
+        "gender": model.gender,
+        "body_hash": model.content_hash,
+    }
+    for name in ("Rh", "Th", "poses", "joints", "keypoints3d"):
+        arrays[name] = arrays[name][first:]
+    arrays.update(changes)
+    np.savez(path, **{k: v for k, v in arrays.items() if v is not None})
+    return path
+
+
+@pytest.fixture(scope="module")
+def motion(body):
+    rng = np.random.default_rng(3)
+    n = 6
+    return rng.normal(0, 0.3, (n, 3)), rng.normal(0, 1, (n, 3)), rng.normal(0, 0.2, (n, body.n_joints - 1, 3))
+
+
+class TestFiles:
+    def test_a_result_shifted_by_five_millimetres_is_five_millimetres_off(self, tmp_path, body, motion):
+        betas = np.zeros(body.n_betas)
+        truth = write(tmp_path / "truth.npz", body, betas, motion)
+        Rh, Th, poses = motion
+        result = write(tmp_path / "result.npz", body, betas, (Rh, np.add(Th, [0.003, 0, 0.004]), poses), first=2)
+        for joints in ("body", "keypoints", "triangulated"):
+            found = evaluate.compare_files(result, truth, joints=joints)
+            assert found["frames"] == 4
+            assert found["mpjpe_mm"] == pytest.approx(5)
+            assert found["pa_mpjpe_mm"] == pytest.approx(0, abs=1e-6)
+            assert found["pve_mm"] == pytest.approx(5, rel=1e-4)
+            assert found["acceleration_error_m_s2"] == pytest.approx(0, abs=1e-6)
+            assert found["notes"] == []
+        assert "MPJPE               5.0 mm" in evaluate.told(found)
+
+    def test_folders_stand_for_the_file_in_them(self, tmp_path, body, motion):
+        for name in ("result", "truth"):
+            (tmp_path / name).mkdir()
+            write(tmp_path / name / f"{name}.npz", body, np.zeros(10), motion)
+        assert evaluate.compare_files(tmp_path / "result", tmp_path / "truth")["mpjpe_mm"] == pytest.approx(0)
+
+    def test_betas_of_another_body_are_never_compared(self, tmp_path, body, motion):
+        truth = write(tmp_path / "truth.npz", body, np.zeros(10), motion)
+        result = write(tmp_path / "result.npz", body, np.zeros(10), motion, body="SMPL", body_hash="0123")
+        found = evaluate.compare_files(result, truth)
+        assert found["pve_mm"] is None
+        assert 'No PVE: the result is of body "SMPL" (0123)' in found["notes"][1]
+        both = evaluate.compare_files(result, result)
+        assert "--body embedded is another" in both["notes"][0]
+
+    def test_what_is_not_there_is_told(self, tmp_path, body, motion):
+        truth = write(tmp_path / "truth.npz", body, np.zeros(10), motion)
+        with pytest.raises(MissingFile, match="Result not found"):
+            evaluate.compare_files(tmp_path / "nothing.npz", truth)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(MissingFile, match=r"empty/result\.npz"):
+            evaluate.compare_files(tmp_path / "empty", truth)
+        late = write(tmp_path / "late.npz", body, np.zeros(10), motion, timestamps=np.arange(6) + 100.0)
+        with pytest.raises(DataError, match="no moment in common"):
+            evaluate.compare_files(late, truth)
+        bare = write(tmp_path / "bare.npz", body, np.zeros(10), motion, joints=None)
+        with pytest.raises(BadFile, match='has no "joints" to compare'):
+            evaluate.compare_files(bare, truth)
+        lost = write(tmp_path / "lost.npz", body, np.zeros(10), motion, joints=np.full((6, 24, 3), np.nan))
+        with pytest.raises(DataError, match="all are missing"):
+            evaluate.compare_files(lost, truth)
+        (tmp_path / "text.npz").write_text("no")
+        with pytest.raises(BadFile, match="not a result in npz"):
+            evaluate.compare_files(tmp_path / "text.npz", truth)
+        np.savez(tmp_path / "evil.npz", timestamps=np.array([print], dtype=object))
+        with pytest.raises(BadFile, match="not a result"):
+            evaluate.compare_files(tmp_path / "evil.npz", truth)
