@@ -35,7 +35,9 @@ def at_times(
 def reprojection(
     rig: Rig, clock: Float[np.ndarray, " frames"], person: Person, xyz: Float[np.ndarray, "frames points 3"]
 ) -> dict[str, float | None]:
-    """By camera, the median distance [px] of projected points from all that were seen of them; None: none to compare.
+    """The median distance [px] of projected points from all that were seen of them, by camera and of `all` cameras.
+
+    None where there is nothing to compare.
 
     Args:
         rig: The cameras.
@@ -44,13 +46,14 @@ def reprojection(
         xyz: World points [m], NaN where missing.
     """
     assert person.keypoints3d is not None
-    medians: dict[str, float | None] = {}
+    errors: dict[str, np.ndarray] = {}
     for name, seen in person.keypoints2d.items():
         xy, _ = skeletons.convert(seen.xy, seen.confidence, seen.skeleton, person.keypoints3d.skeleton)
         projected, _ = rig[name].project(at_times(clock, xyz, seen.timestamps))
-        error = np.linalg.norm(projected - xy, axis=-1)
-        medians[name] = float(np.nanmedian(error)) if np.isfinite(error).any() else None
-    return medians
+        errors[name] = np.linalg.norm(projected - xy, axis=-1).ravel()
+    if len(errors) > 1 and "all" not in errors:
+        errors["all"] = np.concatenate(list(errors.values()))
+    return {name: float(np.nanmedian(e)) if np.isfinite(e).any() else None for name, e in errors.items()}
 
 
 def limb_spread(xyz: Float[np.ndarray, "frames points 3"], skeleton: skeletons.Skeleton) -> float | None:

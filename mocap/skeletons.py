@@ -37,6 +37,9 @@ class Skeleton:
     """Pairs of joints that are drawn as a line."""
     derived: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, hash=False)
     """Points other sets have and this one implies: name -> joints of this set whose mean it is."""
+    unsure: dict[str, float] = field(default_factory=dict, compare=False, hash=False)
+    """Points whose place on the body is not agreed on by those who detect them: by how much they may be off, the same
+    way in every frame [m]. A fit leans on them less."""
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -59,6 +62,10 @@ class Skeleton:
     def limb_indices(self) -> Int[np.ndarray, "limbs 2"]:
         """The limbs as places."""
         return np.array([[self.index(a), self.index(b)] for a, b in self.limbs], dtype=np.intp).reshape(-1, 2)
+
+    def place_sigma(self) -> Float[np.ndarray, " joints"]:
+        """By how much each joint's place may be off [m]: `unsure`, and 0 for the rest."""
+        return np.array([self.unsure.get(joint, 0.0) for joint in self.joints])
 
     def mirrored(self) -> Int[np.ndarray, " joints"]:
         """For each joint the place of its left-right counterpart (itself when it has none)."""
@@ -201,6 +208,9 @@ MEDIAPIPE33 = Skeleton(
         ("nose", "right_eye"),
     ),
     {**_MIDS, "left_big_toe": ("left_foot_index",), "right_big_toe": ("right_foot_index",)},
+    # 30 mm above the body's hips in renderings, 30 mm below OpenPose's in a real recording: tools/learn_offsets.py,
+    # benchmarks/hips_on_real_recording.py
+    {"left_hip": 0.04, "right_hip": 0.04},
 )
 
 LSP14 = Skeleton(

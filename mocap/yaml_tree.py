@@ -139,10 +139,13 @@ def _located(node: yaml.Node, file: str, line: int, depth: int, budget: Iterator
 
 
 def overridden(tree: Located, path: tuple[str, ...], value: Located) -> Located:
-    """The tree with `value` at `path`; entries on the way are made where they are missing."""
+    """The tree with `value` at `path`; entries on the way are made where they are missing.
+
+    A word on the way makes room: with `detector: mediapipe`, detector.replay.folder=X is `detector: {replay: ...}`.
+    """
     if not path:
         return value
-    entries = dict(tree.entries)
+    entries = {} if isinstance(tree.value, str) else dict(tree.entries)
     below = entries.get(path[0], Located(None, value.file, value.line))
     entries[path[0]] = overridden(below, path[1:], value)
     return Located(entries, tree.file, tree.line)

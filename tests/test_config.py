@@ -267,3 +267,11 @@ def test_help_of_a_stage_with_losses_shows_them():
 def test_an_unknown_stage_asked_for_help_is_told():
     with pytest.raises(ConfigError, match="Unknown stage"):
         config.stage_class("nothing")
+
+
+def test_an_override_below_a_word_makes_room_for_it():
+    tree = config.yaml_tree.parse("detector: mediapipe", "exp.yml")
+    value = config.Override.of("stages.detect.detector.replay.folder=openpose").value
+    made = config.yaml_tree.overridden(tree, ("detector", "replay", "folder"), value)
+    assert list(made.at(("detector",)).entries) == ["replay"]
+    assert made.at(("detector", "replay", "folder")).value == "openpose"

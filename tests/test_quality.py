@@ -89,5 +89,5 @@ def test_a_take_is_told_person_by_person():
     (told,) = quality.of_take(take)
     assert told["body_joints_found"] == pytest.approx(1 - 5 / (10 * 12))
     assert told["joints_found"] == pytest.approx(1 - 5 / (10 * 25))
-    assert told["reprojection_px"] == pytest.approx({"01": 0, "07": 0}, abs=1e-9)
+    assert told["reprojection_px"] == pytest.approx({"01": 0, "07": 0, "all": 0}, abs=1e-9)
     assert "reprojection_fit_px" not in told

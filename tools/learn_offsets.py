@@ -299,6 +299,14 @@ def rounded(offsets: Mapping[str, np.ndarray]) -> dict[str, Offset]:
     return out
 
 
+LEFT_OUT = ("left_hip", "right_hip")
+LEFT_OUT_WHY = (
+    "The hips are left where mediapipe sees them: 30 mm too high in these pictures, they are 30 mm below OpenPose's in "
+    "a real recording (benchmarks/hips_on_real_recording.py), so the offset does not carry over; a fit leans on them "
+    "less."
+)
+"""Offsets that are learned and judged here, and not applied."""
+
 ABOUT = (
     "Where mediapipe's pose landmarker (full) sees a keypoint, from the anatomical one: metres on a body of mean "
     "stature in its rest pose (T-pose; x to its left, y up, z to the front), growing with stature and turning with the "
@@ -353,7 +361,8 @@ def main() -> None:
         f"poses of the even-numbered CMU subjects; in {counts[JUDGED]} pictures of the odd-numbered ones they bring "
         f"the median distance {told} mm"
     )
-    write_text(asked.out, written(rounded(offsets), source))
+    kept = {name: offset for name, offset in rounded(offsets).items() if name not in LEFT_OUT}
+    write_text(asked.out, written(kept, f"{source}. {LEFT_OUT_WHY}"))
     print(f"{asked.out} written after {time.perf_counter() - began:.0f} s")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from mocap import progress
 from mocap.bodies import kinematics
 from mocap.errors import SolveError
 from mocap.fit.root import first_poses
@@ -134,12 +135,15 @@ def fit_motion(
         # what the model and the detector disagree about is the same in every frame: all frames together say no more
         # about the shape than some of them would, so the population's distribution keeps its say
         shape_weight = max(1.0, shape_prior * len(data.timestamps))
-        problem = Problem(
-            rig, bound, coupled=coupled, free_shape=free_shape and coupled, shape_weight=shape_weight
-        )
-        passes[label] = levenberg_marquardt(
-            problem, state, max_iterations=max_iterations, relative_decrease=relative_decrease
-        )
+        problem = Problem(rig, bound, coupled=coupled, free_shape=free_shape and coupled, shape_weight=shape_weight)
+        with progress.bar(f"fitting poses ({label})", None, "iterations") as bar:
+            passes[label] = levenberg_marquardt(
+                problem,
+                state,
+                max_iterations=max_iterations,
+                relative_decrease=relative_decrease,
+                told=lambda: bar.update(1),
+            )
         state = passes[label].state
         return problem
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,7 @@ def levenberg_marquardt(
     gradient: float = 1e-6,
     initial_damping: float = 1e-3,
     only: Bool[np.ndarray, " groups"] | None = None,
+    told: Callable[[], None] = lambda: None,
 ) -> Solution:
     """Minimises the cost; damping as in Nielsen, "Damping parameter in Marquardt's method" (1999).
 
@@ -65,6 +67,7 @@ def levenberg_marquardt(
         gradient: ... or when the largest entry of its gradient is below this.
         initial_damping: Relative to the diagonal of the Gauss-Newton matrix.
         only: Which of the independent problems to solve; the others stay as they are, and are not counted.
+        told: Called after every iteration, for progress.
 
     Returns:
         The best state found. A reason other than convergence is named there, never passed over in silence.
@@ -135,6 +138,7 @@ def levenberg_marquardt(
                 cost = np.where(accepted, new_cost, cost)
             stop(small, "cost hardly falls")
         history.append(float(cost.sum()))
+        told()
         if active.any():
             system = problem.linearise(state, active)
     return Solution(

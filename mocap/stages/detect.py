@@ -27,6 +27,7 @@ class Detect(Stage):
 
     needs: ClassVar = frozenset({"footage"})
     gives: ClassVar = frozenset({"detections"})
+    cheap: ClassVar = True  # it has a cache of its own, by the content of what it read
 
     detector: Annotated[Detector, Named("mocap.detect.detectors", "detector")] = Field(default_factory=Mediapipe)
     """What finds people in a view."""

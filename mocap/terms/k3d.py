@@ -31,7 +31,7 @@ class K3d(Term):
     """Multiplies the cost; 0 switches the loss off."""
 
     def bind(self, data: Data) -> BoundK3d | None:
-        """Whitens each point by the root of its covariance plus `sigma` squared."""
+        """Whitens each point by the root of its covariance, plus `sigma` squared, plus what its place is unsure by."""
         if self.weight == 0:
             return None
         points = data.keypoints3d
@@ -39,7 +39,7 @@ class K3d(Term):
             raise DataError("Loss k3d needs 3D keypoints.")
         seen = points.confidence > 0
         measured = np.where(np.isfinite(points.covariance), points.covariance, 0.0)
-        variance = self.sigma**2 / np.where(seen, points.confidence, 1.0)
+        variance = self.sigma**2 / np.where(seen, points.confidence, 1.0) + points.skeleton.place_sigma() ** 2
         total = measured + variance[..., None, None] * np.eye(3)
         root = np.linalg.inv(np.linalg.cholesky(total)) * np.sqrt(self.weight)
         root[~seen] = 0.0

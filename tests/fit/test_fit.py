@@ -157,7 +157,7 @@ def test_motion_and_shape_are_recovered_from_noisy_points(body):
     assert np.linalg.norm(made - xyz, axis=-1).mean() < 0.6 * noise
     # hands and toes end in joints that no keypoint tells about
     seen = [i for i, name in enumerate(body.joint_names) if name.split("_")[-1] not in ("hand", "foot")]
-    assert np.linalg.norm(joints - truth, axis=-1)[:, seen].mean() < 0.02
+    assert np.linalg.norm(joints - truth, axis=-1)[:, seen].mean() < 0.025
 
 
 def test_a_gap_of_the_whole_body_is_bridged(body):
