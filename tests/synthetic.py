@@ -43,7 +43,7 @@ def toy_body(
         J_regressor=csr_array(regressor),
         parents=parents,
         faces=rng.integers(0, n_vertices, (50, 3)),
-        joint_names=SMPL_JOINTS[:n_joints],
+        joint_names=(*SMPL_JOINTS, *(f"left_index{i}" for i in range(n_joints)))[:n_joints],
         regressors={"body25": csr_array(keypoints)},
     )
 

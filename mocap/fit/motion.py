@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from mocap import progress
 from mocap.bodies import kinematics
-from mocap.errors import SolveError
+from mocap.errors import DataError, SolveError
 from mocap.fit.root import first_poses
 from mocap.geometry import robust, rotations
 from mocap.solve.levenberg_marquardt import Solution, levenberg_marquardt
@@ -69,25 +69,39 @@ def from_neighbours(problem: Problem, solution: Solution) -> Solution:
                 np.where(better[:, None], tried.state.Th, state.Th), np.where(pick, tried.state.R, state.R), state.betas
             ),
             costs=np.where(better, tried.costs, solution.costs),
+            reason=np.where(better, tried.reason, solution.reason),
             iterations=solution.iterations + tried.iterations,
         )
+    total = float(solution.costs.sum())
     return dataclasses.replace(
-        solution, cost=float(solution.costs.sum()), cost_by_term=problem.cost_by_term(solution.state)
+        solution,
+        cost=total,
+        cost_by_term=problem.cost_by_term(solution.state),
+        history=(*solution.history, total),
     )
 
 
-def _check_memory(frames: int, n_joints: int) -> None:
-    """Refuses a take whose coupled system would not fit, before the system kills the run without a word."""
-    if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
-        return  # Windows and macOS page to disk instead
-    size = 3 + 3 * n_joints
-    needed = frames * size * (2 * size + 3) * 8 * 2  # the band and its factor
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > free:
-        most = int(frames * free / needed)
+def _free_memory() -> int | None:
+    """Memory that can still be had [bytes]: what the system says, and the limit of a container; None: not known."""
+    free = []
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text().strip() for name in ("max", "current"))
+        if limit != "max":
+            free.append(int(limit) - int(used))
+    except (OSError, ValueError):
+        pass  # no Linux, or no limit set: what was read until here holds
+    return min(free, default=None)
+
+
+def _check_memory(problem: Problem, frames: int) -> None:
+    """Refuses a take whose coupled system would not fit, before the machine kills the run without a word."""
+    needed, free = problem.bytes(frames), _free_memory()
+    if free is not None and needed > free:
         raise SolveError(
-            f"Fitting {frames} frames at once needs {needed / 1e9:.0f} GB of memory and {free / 1e9:.0f} GB are free: "
-            f"fit at most about {most} frames at a time with --ranges START END STEP."
+            f"Fitting {frames} frames at once needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free: "
+            f"fit at most about {int(frames * free / needed)} frames at a time with --ranges START END STEP."
         )
 
 
@@ -108,7 +122,8 @@ def fit_motion(
             were seen; first with the terms relaxed, then as they are. They bring every frame near its answer, cheaply;
             a frame that ended badly starts again from its neighbours' poses.
         take: All terms, all frames coupled, the shape free when asked.
-        images: Only with a `k2d` term: as before, with reprojection in every view in place of `k3d`.
+        images: Only with a `k2d` term: as before, with reprojection in every view in place of `k3d`. Without a `k3d`
+            term the passes before are done with `k2d`.
 
     Args:
         data: Keypoints and what else the terms need.
@@ -118,9 +133,12 @@ def fit_motion(
         free_shape: Whether the passes over the whole take also refine the shape.
         shape_prior: Weight of 1/2 |betas|^2 for each frame; at least 1 in all.
         max_iterations: Of each pass.
+
+    Raises:
+        DataError: No term compares the body with data.
+        SolveError: The take is too long for the memory, or the cost at the start is not finite.
     """
     assert data.keypoints3d is not None
-    _check_memory(len(data.timestamps), data.body.n_joints)
     rig = kinematics.fold(data.body, data.keypoints3d.skeleton)
     R = kinematics.local_rotations(motion.Rh, motion.poses)
     if not motion.poses.any():
@@ -128,6 +146,13 @@ def fit_motion(
     state = State(motion.Th, R, betas)
     images = {k for k, t in terms.items() if "keypoints2d" in t.needs}
     measured = bind({k: t for k, t in terms.items() if k not in images}, data)
+    in_images = bind({k: t for k, t in terms.items() if "keypoints3d" not in t.needs}, data)
+    if not in_images.keys() & images:
+        in_images = {}
+    if not any("keypoints3d" in terms[k].needs for k in measured):
+        measured, in_images = in_images, {}  # only the images tell where the body is
+    if not measured:
+        raise DataError("No loss that is switched on compares the body with what was seen: give k3d or k2d a weight.")
     passes: dict[str, Solution] = {}
 
     def run(label: str, bound: Mapping[str, Bound], *, coupled: bool, relative_decrease: float) -> Problem:
@@ -136,6 +161,8 @@ def fit_motion(
         # about the shape than some of them would, so the population's distribution keeps its say
         shape_weight = max(1.0, shape_prior * len(data.timestamps))
         problem = Problem(rig, bound, coupled=coupled, free_shape=free_shape and coupled, shape_weight=shape_weight)
+        if coupled:
+            _check_memory(problem, len(data.timestamps))
         with progress.bar(f"fitting poses ({label})", None, "iterations") as bar:
             passes[label] = levenberg_marquardt(
                 problem,
@@ -153,8 +180,7 @@ def fit_motion(
         passes["frames"] = from_neighbours(problem, passes["frames"])
         state = passes["frames"].state
     run("take", measured, coupled=True, relative_decrease=1e-5)
-    if images:
-        in_images = bind({k: t for k, t in terms.items() if "keypoints3d" not in t.needs}, data)
+    if in_images:
         run("images", in_images, coupled=True, relative_decrease=1e-5)
     vectors = rotations.log(state.R)
     return MotionFit(Motion(vectors[:, 0], state.Th, vectors[:, 1:]), state.betas, passes)

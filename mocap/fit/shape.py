@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float, Int
 
 from mocap.bodies import kinematics
 from mocap.bodies.model import BodyModel
-from mocap.errors import DataError
+from mocap.bodies.ranges import joint_ranges
+from mocap.errors import DataError, SolveError
 from mocap.fit.root import TORSO, align, first_poses
 from mocap.geometry import robust
 from mocap.take import Keypoints3D
-from mocap.terms.limits import joint_ranges
 
 _INDEPENDENT = 10
 """Errors of neighbouring frames are alike: so many frames count as one independent measurement."""
@@ -219,7 +219,10 @@ def fit_shape(
             J = np.vstack([J, by_betas / _STATURE_SIGMA])
             r = np.append(r, (body.stature(betas) - stature) / _STATURE_SIGMA)
         H = J.T @ J + prior_weight * np.eye(body.n_betas)
-        step = np.linalg.solve(H, -(J.T @ r + prior_weight * betas))
+        try:
+            step = np.linalg.solve(H, -(J.T @ r + prior_weight * betas))
+        except np.linalg.LinAlgError as error:
+            raise SolveError(f"The shape cannot be told from {known.sum()} limbs alone; give it a prior.") from error
         betas = betas + step
         if iteration >= _REPOSED and np.abs(step).max() < 1e-6:
             converged = True

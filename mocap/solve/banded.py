@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import lapack
+from scipy.linalg import cho_factor, cho_solve, lapack
 
 from mocap.errors import SolveError
 
@@ -115,7 +115,7 @@ def solve_bordered(
     d = np.diagonal(E)
     schur = E + np.diag(damping * np.maximum(d, floor)) - np.einsum("fpi,fpj->ij", C, through)
     try:
-        y = np.linalg.solve(schur, b - np.einsum("fpi,fp->i", C, x))
+        y = cho_solve(cho_factor(schur), b - np.einsum("fpi,fp->i", C, x))
     except np.linalg.LinAlgError as error:
         raise SolveError("The shape cannot be told from these data (singular border).") from error
     return x - through @ y, y

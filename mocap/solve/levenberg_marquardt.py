@@ -23,12 +23,17 @@ class Solution:
     cost: float
     cost_by_term: dict[str, float]
     iterations: int
-    reasons: dict[str, int]
-    """How many of the independent problems stopped for each reason (one problem when the frames are coupled)."""
+    reason: np.ndarray
+    """Why each of the independent problems stopped (one problem when the frames are coupled); "" where not asked."""
     history: tuple[float, ...]
     """Total cost after each iteration, the start first; never increases."""
     costs: Float[np.ndarray, " groups"]
     """Of each of the independent problems."""
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many of the independent problems stopped for each reason."""
+        return dict(Counter(str(r) for r in self.reason if r))
 
     @property
     def converged(self) -> bool:
@@ -116,7 +121,7 @@ def levenberg_marquardt(
             accepted = active & (gain > 1e-4) & (decrease >= 0)
             rejected = active & ~accepted
             # a step that no longer changes the cost at working precision has arrived
-            arrived = rejected & (step.predicted <= 1e-12 * np.maximum(cost, 1e-12))
+            arrived = rejected & (step.predicted >= 0) & (step.predicted <= 1e-12 * np.maximum(cost, 1e-12))
             small = accepted & (decrease < relative_decrease * cost)
             stop(arrived, "cost stands still")
             damping = np.where(
@@ -146,7 +151,7 @@ def levenberg_marquardt(
         float(cost.sum()),
         problem.cost_by_term(state),
         iterations,
-        dict(Counter(reason[asked].tolist())),
+        np.where(asked, reason, ""),
         tuple(history),
         cost,
     )

@@ -169,6 +169,10 @@ class Problem:
         assert isinstance(sink, np.ndarray)
         return SeparateSystem(cost, gradient, sink, frames, len(state.Th), len(state.betas))
 
+    def bytes(self, frames: int) -> int:
+        """Memory the coupled system of so many frames takes: the band and its factor."""
+        return 2 * 8 * frames * self.rig.n_parameters * (self._half_bandwidth() + 1)
+
     def _half_bandwidth(self) -> int:
         """Rows below the diagonal that can be filled; block-diagonal couplings need hardly more than `reach` frames."""
         size = self.rig.n_parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from annotated_types import Gt, Le
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import PositiveFloat
 
 from mocap.fit.shape import fit_shape
 from mocap.stages.base import Stage, options
@@ -21,7 +21,7 @@ class FitShape(Stage):
 
     model_sigma: PositiveFloat = 0.004
     """How far a perfectly measured limb may be from the model's [m]."""
-    prior: NonNegativeFloat = 1.0
+    prior: PositiveFloat = 1.0
     """Weight of the population's own distribution of shapes."""
     stature: Annotated[float, Gt(0.4), Le(2.8)] | None = None
     """The person's height when known [m]."""

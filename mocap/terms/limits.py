@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,40 +10,18 @@ from jaxtyping import Float, Int
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from mocap.bodies.kinematics import Posed
-from mocap.errors import ModelError
+from mocap.bodies.ranges import JointRanges, joint_ranges
 from mocap.geometry import rotations
 from mocap.options import options
 from mocap.terms.base import Bound, Data, Residuals, Term
 
-# Of each joint's rotation vector in degrees: its range (low, high by x, y, z), its usual value and the usual deviation
-# from that. Axes are those of the rest pose: a T-pose, x to the subject's left, y up, z to the front. Left side; the
-# right side is its mirror image (y and z change sign). Ranges: American Academy of Orthopaedic Surgeons, "Joint motion"
-# (1965), as tabulated in Norkin and White, "Measurement of joint motion" (5th ed., appendix B), spread over the joints
-# SMPL divides a region into, and widened where a rotation vector couples its components (the twist of a bent elbow or a
-# raised arm shows in all three). Usual values and deviations are rounded from everyday motion: standing and walking,
-# arms down.
-_TABLE: dict[str, tuple[tuple[tuple[float, float], ...], tuple[float, float, float], tuple[float, float, float]]] = {
-    "hip": (((-125, 30), (-50, 50), (-30, 50)), (-20, 0, 3), (30, 13, 11)),
-    "knee": (((-3, 150), (-15, 15), (-10, 10)), (30, 0, 0), (30, 4, 3)),
-    "ankle": (((-45, 55), (-40, 40), (-35, 35)), (-3, 3, 0), (15, 10, 8)),
-    "foot": (((-60, 30), (-5, 5), (-5, 5)), (0, 0, 0), (8, 2, 2)),
-    "spine1": (((-35, 55), (-25, 25), (-22, 22)), (6, 0, 0), (14, 7, 6)),
-    "spine2": (((-20, 30), (-20, 20), (-15, 15)), (-2, 0, 0), (6, 4, 4)),
-    "spine3": (((-15, 20), (-20, 20), (-15, 15)), (0, 0, 0), (4, 4, 4)),
-    "neck": (((-35, 40), (-45, 45), (-25, 25)), (4, 0, 0), (10, 10, 7)),
-    "head": (((-50, 40), (-45, 45), (-30, 30)), (-4, 0, 0), (15, 13, 9)),
-    "collar": (((-20, 20), (-30, 25), (-15, 40)), (0, 0, 0), (4, 8, 8)),
-    "shoulder": (((-100, 100), (-140, 70), (-110, 100)), (5, -25, -50), (30, 35, 35)),
-    "elbow": (((-90, 90), (-150, 5), (-65, 65)), (-5, -40, 0), (15, 35, 15)),
-    "wrist": (((-90, 90), (-35, 35), (-80, 80)), (0, 0, 0), (25, 8, 15)),
-    "hand": (((-10, 10), (-25, 25), (-90, 20)), (0, 0, 0), (3, 4, 8)),
-}
-_MIRROR = np.array([1.0, -1.0, -1.0])
-
 
 @options
 class Limits(Term):
-    """Soft walls at the anatomical ranges, and a weak pull of each joint toward its usual pose."""
+    """Soft walls at the anatomical ranges, and a weak pull of each joint toward its usual pose.
+
+    Joints of which no range is known (fingers, jaw, eyes) have no walls and are held near rest.
+    """
 
     sigma: PositiveFloat = 0.1
     """How far beyond its range a joint may go [rad]."""
@@ -60,38 +37,6 @@ class Limits(Term):
         ranges = joint_ranges(data.body.joint_names[1:])
         gain = np.sqrt(self.weight)
         return BoundLimits(ranges, gain / self.sigma, gain * np.sqrt(self.usual) / ranges.deviation)
-
-
-@dataclass(frozen=True, eq=False)
-class JointRanges:
-    """What joints can do and usually do: rotation vectors [rad] in the axes of the rest pose."""
-
-    low: Float[np.ndarray, "joints 3"]
-    high: Float[np.ndarray, "joints 3"]
-    usual: Float[np.ndarray, "joints 3"]
-    deviation: Float[np.ndarray, "joints 3"]
-
-    def sample(self, n: int, seed: int = 0) -> Float[np.ndarray, "n joints 3"]:
-        """Poses as they usually are, within the ranges; each joint by itself."""
-        away = np.random.default_rng(seed).normal(size=(n, *self.usual.shape)) * self.deviation
-        return np.clip(self.usual + away, self.low, self.high)
-
-
-def joint_ranges(names: Sequence[str]) -> JointRanges:
-    """Ranges of joints by name, radians; ModelError for a joint whose range is not known."""
-    rows = []
-    for name in names:
-        side, _, part = name.partition("_")
-        row = _TABLE.get(part if side in ("left", "right") else name)
-        if row is None:
-            raise ModelError(
-                f'Loss limits knows no range for joint "{name}"; switch it off with weight 0 for this body.'
-            )
-        bounds, usual, deviation = (np.array(x, dtype=float) for x in row)
-        if side == "right":
-            bounds, usual = np.sort(bounds * _MIRROR[:, None], axis=1), usual * _MIRROR
-        rows.append(np.radians([bounds[:, 0], bounds[:, 1], usual, deviation]))
-    return JointRanges(*np.stack(rows, axis=1))
 
 
 @dataclass(frozen=True, eq=False)
