@@ -22,6 +22,8 @@ from mocap.terms.base import Bound, Data, Term
 
 _NEIGHBOURS = (1, -1, 2, -2, 4, -4, 8, -8)
 """How far away a badly ended frame looks for a better start, nearest first [frames]."""
+_CHUNK = 2000
+"""Frames of which keypoints are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,21 @@ def bind(terms: Mapping[str, Term], data: Data) -> dict[str, Bound]:
     """The terms that are switched on, with their data."""
     bound = {label: term.bind(data) for label, term in terms.items()}
     return {label: b for label, b in bound.items() if b is not None}
+
+
+def distance(data: Data, motion: Motion, betas: Float[np.ndarray, " betas"]) -> float:
+    """Median distance of the fitted body's keypoints from the triangulated ones [m]; NaN where there are none."""
+    points = data.keypoints3d
+    assert points is not None
+    away = []
+    for s in range(0, len(motion.Rh), _CHUNK):
+        part = slice(s, s + _CHUNK)
+        fitted = kinematics.keypoints_of(
+            data.body, points.skeleton, betas, motion.Rh[part], motion.Th[part], motion.poses[part]
+        )
+        away.append(np.linalg.norm(fitted - points.xyz[part], axis=-1).ravel())
+    whole = np.concatenate(away)
+    return float(np.nanmedian(whole)) if np.isfinite(whole).any() else np.nan
 
 
 def from_neighbours(problem: Problem, solution: Solution) -> Solution:

@@ -56,6 +56,12 @@ class ShapeFit:
     """[m]"""
     converged: bool
 
+    @property
+    def size_ratio(self) -> float:
+        """Median over limbs of measured by fitted length: far from 1 where the points are no person of this body."""
+        known = np.isfinite(self.limbs.length)
+        return float(np.median(self.limbs.length[known] / self.fitted[known])) if known.any() else 1.0
+
 
 def _noise_of(d: np.ndarray, cov: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Scales the covariances of limb vectors `d` (frames, limbs, 3) to the noise the take itself shows.

@@ -59,4 +59,16 @@ class FitShape(Stage):
                     },
                 }
             )
-        return take.with_people(shape=[f.betas for f in fits]).reported(people=facts)
+        warnings = []
+        for number, fit in enumerate(fits):
+            if not 0.75 < fit.size_ratio < 1.35:
+                warnings.append(
+                    f"The limbs of person {number} are {fit.size_ratio:.3g} times as long as the body's can be: is the "
+                    "unit of the calibration right (`unit:` in the dataset file), or that of the body model?"
+                )
+            if not fit.converged:
+                warnings.append(
+                    f"The shape of person {number} did not converge: its limb lengths contradict each other."
+                )
+        made = take.with_people(shape=[f.betas for f in fits]).reported(people=facts)
+        return made.reported(warnings=warnings) if warnings else made

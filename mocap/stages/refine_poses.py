@@ -8,11 +8,17 @@ from typing import Annotated, ClassVar
 from pydantic import Field, PositiveInt
 
 from mocap.errors import FlowError
-from mocap.fit.motion import fit_motion
+from mocap.fit.motion import distance, fit_motion
 from mocap.registry import Named
 from mocap.stages.base import Stage, options
 from mocap.take import Take
 from mocap.terms.base import Data, Term
+from mocap.terms.k3d import K3d
+from mocap.terms.limits import Limits
+from mocap.terms.smooth import Smooth
+
+_FAR = 0.1
+"""A median distance from the points that no person of the body's shape explains [m]."""
 
 
 @options
@@ -22,7 +28,9 @@ class RefinePoses(Stage):
     needs: ClassVar = frozenset({"keypoints3d", "body", "shape", "motion"})
     gives: ClassVar = frozenset({"shape", "motion"})
 
-    losses: Annotated[Mapping[str, Term], Named("mocap.terms", "loss"), Field(min_length=1)]
+    losses: Annotated[Mapping[str, Term], Named("mocap.terms", "loss"), Field(min_length=1)] = Field(
+        default_factory=lambda: {"k3d": K3d(), "smooth": Smooth(), "limits": Limits()}
+    )
     """What is minimised, by name: k3d, smooth, limits, prior, k2d."""
     shape: bool = True
     """Whether the shape is refined together with the poses."""
@@ -54,14 +62,21 @@ class RefinePoses(Stage):
             )
             motions.append(fit.motion)
             shapes.append(fit.betas)
+            off = distance(data, fit.motion, fit.betas)
             facts.append(
                 {
+                    "distance": off,
                     "betas": fit.betas.tolist(),
                     "stature": person.body.stature(fit.betas),
                     "passes": {k: s.facts() for k, s in fit.passes.items()},
                 }
             )
-            if not fit.converged:
+            if off > _FAR:
+                warnings.append(
+                    f"The body of person {number} lies {off:.2f} m from the triangulated points at the median: this "
+                    "fit cannot be used. Look at the unit of the calibration, the body model and the overlay."
+                )
+            elif not fit.converged:
                 ended = list(fit.passes.values())[-1]
                 warnings.append(
                     f"The fit of person {number} stopped before it converged ({', '.join(ended.reasons)}) after "
