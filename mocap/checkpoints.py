@@ -1,8 +1,8 @@
 """What a stage gave, stored with what it was made from, so that a stopped run goes on where it was.
 
 One npz a stage: arrays, and a JSON text that says where each belongs. Nothing is pickled and no name in a file is
-imported. A stored result is used again only when the stage's options, the content of the fields it needed and the
-version of the package are all the same.
+imported. A stored result is used again only when the stage's options, the files they name, the content of the fields
+it needed and the version of the package are all the same.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import dataclasses
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from mocap import __version__, config, skeletons
 from mocap.bodies.model import BodyModel
@@ -28,6 +30,11 @@ from mocap.take import PERSON_FIELDS, Detections, Keypoints2D, Keypoints3D, Moti
 
 _RECORDS: dict[str, type] = {c.__name__: c for c in (Detections, Keypoints2D, Keypoints3D, Motion)}
 _STORABLE = {"detections", "keypoints2d", "keypoints3d", "shape", "motion"}
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError),
+    *(MemoryError, zipfile.BadZipFile, zlib.error),
+)
+"""What a file that is damaged, or holds something else, makes its readers raise."""
 
 
 class Stale(MocapError):
@@ -71,18 +78,27 @@ def restore(step: Step, place: int, before: Take) -> Take:
             if changed:
                 raise Stale(f'The stored result of stage "{step.label}" is out of date: {changed}.')
             given = {name: _unpacked(value, file) for name, value in stored["given"].items()}
+        if given.keys() != step.stage.gives:
+            raise ValueError("holds other fields than the stage gives")
+        return _with(before, given, stored["people"], dict(stored["facts"]), float(stored["seconds"]))
     except FileNotFoundError:
         raise Stale(f'There is no stored result of stage "{step.label}" in {path.parent}.') from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except Stale:
+        raise
+    except (*_DAMAGE, MocapError) as error:  # of ours: what the records of a take refuse
         raise Stale(f'The stored result of stage "{step.label}" cannot be read: {path}.') from error
+
+
+def _with(before: Take, given: Mapping[str, Any], count: int, facts: Mapping[str, Any], seconds: float) -> Take:
+    """The take with these fields, `count` people and its newest report filled in."""
     take = before
-    people = (*before.people, *(Person() for _ in range(stored["people"] - len(before.people))))[: stored["people"]]
+    people = (*before.people, *(Person() for _ in range(count - len(before.people))))[:count]
     for name, value in given.items():
         if name in PERSON_FIELDS:
             people = tuple(dataclasses.replace(p, **{name: v}) for p, v in zip(people, value, strict=True))
         else:
             take = take.replace(**{name: value})
-    report = dataclasses.replace(take.reports[-1], facts=stored["facts"], seconds=stored["seconds"])
+    report = dataclasses.replace(take.reports[-1], facts=facts, seconds=seconds)
     return take.replace(people=people, reports=(*take.reports[:-1], report))
 
 
@@ -101,8 +117,24 @@ def _made_from(step: Step, before: Take) -> dict[str, Any]:
         "version": __version__,
         "stage": step.name,
         "options": config.plain(step.stage),
+        "files": _files(step.stage),
         "inputs": {name: digest(value) for name, value in inputs.items()},
     }
+
+
+def _files(value: Any, name: str = "") -> dict[str, str]:
+    """The digest of every file that options name, by the option: `losses.prior.model`."""
+    if isinstance(value, Path):
+        return {name: digest(value)} if value.exists() else {}
+    if dataclasses.is_dataclass(value):
+        entries: Mapping[Any, Any] = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    elif isinstance(value, Mapping):
+        entries = value
+    elif isinstance(value, (list, tuple)):
+        entries = dict(enumerate(value))
+    else:
+        return {}
+    return {k: v for key, entry in entries.items() for k, v in _files(entry, f"{name}.{key}".lstrip(".")).items()}
 
 
 def _difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -110,7 +142,11 @@ def _difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         return f"it was made by version {then['version']}, this is {now['version']}"
     if then["stage"] != now["stage"]:
         return f'it was made by stage "{then["stage"]}", this is "{now["stage"]}"'
-    for part, told in (("options", "option {} was {} and is {}"), ("inputs", "its input {} has changed")):
+    for part, told in (
+        ("options", "option {} was {} and is {}"),
+        ("files", "the file of its option {} has changed"),
+        ("inputs", "its input {} has changed"),
+    ):
         for name in {**then[part], **now[part]}:
             a, b = then[part].get(name), now[part].get(name)
             if a != b:
@@ -166,10 +202,14 @@ def _feed(state: Any, value: Any) -> None:
         state.update(np.ascontiguousarray(value).data)
     elif isinstance(value, BodyModel):
         state.update(value.content_hash.encode())
+        _feed(state, value.regressors)  # no part of that hash, and keypoints are fitted through them
+    elif isinstance(value, csr_array):
+        for part in (value.data, value.indices, value.indptr):
+            _feed(state, part)
     elif isinstance(value, Skeleton):
         state.update(repr(value.joints).encode())
     elif isinstance(value, Path):
-        state.update(str(value).encode())
+        state.update(str(value.absolute()).encode())
         if value.exists():
             status = value.stat()
             state.update(f"{status.st_size}{status.st_mtime_ns}".encode())

@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"emc: {error}", file=sys.stderr)
         return MISTAKE
     except KeyboardInterrupt as error:
-        print(f"\nemc: {error or 'Stopped.'}", file=sys.stderr)
+        print(f"\nemc: {str(error) or 'Stopped.'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `emc --list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

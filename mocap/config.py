@@ -71,7 +71,7 @@ class Experiment:
     def resolved(self) -> dict[str, Any]:
         """Everything with its defaults, as it would be written in YAML."""
         return {
-            "output": str(self.output),
+            "output": str(self.output.absolute()),  # so that it holds from another folder
             "stages": {s.label: named_options(s.label, s.stage, STAGES) for s in self.steps},
         }
 
@@ -131,7 +131,8 @@ def _value(tree: Located, field: Any, what: str, *, plugins: bool) -> Any:
         return _named_one(tree, marker, base, plugins=plugins)
     if _is_options(annotation) and tree.value is not None:
         return read_options(annotation, tree, what, plugins=plugins)
-    if annotation is Path and isinstance(tree.value, str):
+    takes_path = annotation is Path or Path in typing.get_args(annotation)
+    if takes_path and isinstance(tree.value, str) and tree.value not in _choices(annotation):
         return look_up(tree.value, tree.file)
     return tree.plain()
 

@@ -16,6 +16,9 @@ from mocap.io import calibration, footage, stored_detections
 from mocap.options import options
 from mocap.take import Report, RunContext, Take, View
 
+_MOST_FRAMES = 10_000_000
+"""Of a recording known by numbers in file names: a day at 100 frames a second. Dates and times run beyond it."""
+
 
 @options
 class World:
@@ -101,7 +104,7 @@ def first_take(dataset: Dataset, run: RunContext, **facts: Any) -> Take:
     cameras, notes, unused = calibration.match_cameras(found.cameras, names)
     warnings = [*found.warnings]
     if from_keypoints:
-        views = {n: _pseudo_view(dataset, n, places[n], cameras[n].size) for n in names}
+        views = _pseudo_views(dataset, {n: places[n] for n in names}, {n: cameras[n].size for n in names})
         warnings.append(f"There is no footage: {dataset.keypoints} stands for it, so nothing can be drawn over it.")
     for name, view in views.items():
         if not from_keypoints:
@@ -166,13 +169,32 @@ def _opened(dataset: Dataset, name: str, path: Path) -> View:
         raise BadFile(error.path, f'{error.why} Mend it, or leave view "{name}" out with --subs.') from error
 
 
-def _pseudo_view(dataset: Dataset, name: str, path: Path, size: tuple[int, int]) -> View:
-    """A view known by its stored detections alone: numbered from 0, at the dataset's frame rate."""
-    numbers = stored_detections.read_detections(path).frame_numbers
-    if not len(numbers):
-        raise DataError(f'View "{name}": {path} holds no frame.')
-    moments = np.arange(numbers[-1] + 1) / (dataset.fps or footage.DEFAULT_FPS) + dataset.offsets.get(name, 0.0)
-    return View(name, path, moments, size)
+def _pseudo_views(
+    dataset: Dataset, places: Mapping[str, Path], sizes: Mapping[str, tuple[int, int]]
+) -> dict[str, View]:
+    """Views known by their stored detections alone, at the dataset's frame rate.
+
+    A view has every frame from its first number to its last. Equal numbers are one moment in all views, and the clock
+    starts at the lowest of any.
+    """
+    ends = {}
+    for name, path in places.items():
+        numbers = stored_detections.read_detections(path).frame_numbers
+        if not len(numbers):
+            raise DataError(f'View "{name}": {path} holds no frame.')
+        ends[name] = int(numbers[0]), int(numbers[-1])
+    lowest = min(first for first, _ in ends.values())
+    views = {}
+    for name, (first, last) in ends.items():
+        if last - lowest >= _MOST_FRAMES:
+            raise DataError(
+                f'View "{name}": the frames of {places[name]} are numbered {first} to {last}, and the lowest of any '
+                f"view is {lowest}; the last number in a file's name must count frames, of which at most "
+                f"{_MOST_FRAMES} are taken."
+            )
+        moments = np.arange(first - lowest, last - lowest + 1) / (dataset.fps or footage.DEFAULT_FPS)
+        views[name] = View(name, places[name], moments + dataset.offsets.get(name, 0.0), sizes[name])
+    return views
 
 
 def _picture(view: View) -> np.ndarray | None:

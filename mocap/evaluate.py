@@ -20,6 +20,7 @@ from mocap.bodies.kinematics import Skinner
 from mocap.bodies.load import load_body
 from mocap.bodies.model import SMPL_JOINTS
 from mocap.errors import BadFile, DataError, MissingFile, ModelError
+from mocap.io.results import check_body
 from mocap.take import Motion
 
 _SAME_MOMENT = 1e-3
@@ -243,21 +244,12 @@ def _pve(
         missing = [k for k in ("Rh", "Th", "poses", "shapes") if k not in side.arrays]
         if missing:
             return None, f"No PVE: {side.path} has no {', '.join(missing)}."
-    hashes = result.text("body_hash"), truth.text("body_hash")
-    if hashes[0] != hashes[1]:
-        return None, (
-            f'No PVE: the result is of body "{result.text("body")}" ({hashes[0]}) and the truth of '
-            f'"{truth.text("body")}" ({hashes[1]}); vertices of two bodies do not correspond.'
-        )
     try:
         body = load_body(model, gender=truth.text("gender") or "neutral")
+        for side in (result, truth):
+            check_body(body, name=side.text("body"), gender=side.text("gender"), body_hash=side.text("body_hash"))
     except (MissingFile, ModelError) as error:
-        return None, f"No PVE: {error}"
-    if body.content_hash != hashes[0]:
-        return None, (
-            f'No PVE: both are of body "{result.text("body")}" (hash {hashes[0]}), and --body {model} is another '
-            f"(hash {body.content_hash})."
-        )
+        return None, f"No PVE (--body {model}): {error}"
     sides = [
         (Skinner(body, side.arrays["shapes"].astype(float).reshape(-1)), _motion(side, places))
         for side, places in ((result, mine), (truth, theirs))

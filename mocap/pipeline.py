@@ -79,7 +79,8 @@ def run(
         take: The recording, with its cameras and footage.
         start: Label of the stage to begin with; what the ones before it gave is read back, their files are left.
         tell: Is given a sentence when results of an earlier run are used.
-        prepare: Is called once the output folder is this run's own.
+        prepare: Is called once the output folder is this run's own and what `start` needs was read back; nothing in
+            the folder is changed before.
 
     Raises:
         Stale: A result from before `start` is missing, or was made from something else.
@@ -88,11 +89,12 @@ def run(
     output = take.run.output
     first = 0 if start is None else position(steps, start)
     with locked(output):
-        prepare()
         continuing = start is None and results.is_complete(output) is False
-        results.write_report(take, complete=False)
         kept: list[str] = []
         for i, step in enumerate(steps):
+            if i == first:
+                prepare()
+                results.write_report(take, complete=False)
             before = take.begun(step.label, step.name)
             try:
                 after = _kept(step, i, before, given=i < first) if i < first or continuing else None
@@ -120,7 +122,8 @@ def run(
                 raise SetupError(
                     f'The disk of {output} became full in stage "{step.label}"; make room and run the same again.'
                 ) from error
-            results.write_report(take, complete=False)
+            if i >= first:
+                results.write_report(take, complete=False)
         told = Report("quality", "quality", {"people": quality.of_take(take)})
         take = take.replace(reports=(*take.reports, told))
         results.write_report(take, complete=True)

@@ -63,6 +63,18 @@ def test_the_saved_configuration_runs_again(tmp_path, monkeypatch):
     report = json.loads(Path("again/report.json").read_text())
     assert report["views"] == ["07"]
     assert report["frames"] == 3
+    (tmp_path / "out" / "report.json").unlink()
+    assert cli.main(["--data", str(config[0]), "--exp", str(config[1])]) == 0  # into the folder it was made in
+    assert (tmp_path / "out" / "report.json").exists()
+    assert sorted(p.name for p in Path.cwd().iterdir()) == ["again"]
+
+
+def test_from_goes_on_in_a_folder_however_its_path_is_spelled(tmp_path, monkeypatch):
+    assert emc() == 0
+    config = [str(tmp_path / f"out/config/{name}.yml") for name in ("data", "exp")]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cli.main(["--data", config[0], "--exp", config[1], "--from", "fit_shape"]) == 0
 
 
 def test_quiet_prints_nothing_and_mistakes_still(capsys):
@@ -168,6 +180,15 @@ def test_ctrl_c_is_one_sentence_and_exit_code_130(capsys):
     calls()
     assert emc() == 0
     assert calls() == ["fit_shape", "write"]
+
+
+def test_ctrl_c_outside_any_stage_is_told_too(capsys, monkeypatch):
+    def stopped(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", stopped)
+    assert emc() == 130
+    assert capsys.readouterr().err == "\nemc: Stopped.\n"
 
 
 def test_a_second_run_into_the_same_folder_is_refused(capsys):

@@ -152,6 +152,32 @@ def test_stored_detections_stand_for_footage_that_is_not_there():
     made = take("{root: take, keypoints: openpose, fps: 50}")
     assert list(made.footage) == ["01", "07"]
     assert made.footage["07"].size == (64, 48)
-    assert made.frames.tolist() == [0, 1, 2, 3, 4, 5]
+    assert made.frames.tolist() == [0, 1, 2, 3, 4]  # from the first number there is
     assert made.fps == pytest.approx(50)
     assert "no footage" in made.reports[0].facts["warnings"][0]
+
+
+def openpose(view: str, *numbers: int) -> None:
+    folder = Path("take/openpose") / f"{view}_json"
+    folder.mkdir(parents=True)
+    for number in numbers:
+        person = {"pose_keypoints_2d": [1.0, 2.0, 0.5] * 25}
+        (folder / f"{number}_keypoints.json").write_text(json.dumps({"people": [person]}))
+
+
+def test_equal_numbers_of_stored_detections_are_one_moment_however_large():
+    shutil.rmtree("take/images")
+    start = 20240101120000
+    openpose("01", start, start + 1, start + 4)
+    openpose("07", start + 2, start + 3)
+    made = take("{root: take, keypoints: openpose, fps: 50}")
+    assert made.footage["01"].timestamps == pytest.approx(np.arange(5) / 50)
+    assert made.footage["07"].timestamps == pytest.approx(np.array([2, 3]) / 50)
+
+
+def test_numbers_that_count_no_frames_are_told():
+    shutil.rmtree("take/images")
+    openpose("01", 3, 20240101120000)
+    openpose("07", 3)
+    with pytest.raises(DataError, match=r'View "01": the frames of .*01_json are numbered 3 to 20240101120000'):
+        take("{root: take, keypoints: openpose}")

@@ -24,6 +24,7 @@ from mocap.skeletons import BODY25
 from mocap.stages.base import Stage, options
 from mocap.take import Keypoints2D, Keypoints3D, Motion, Person
 from mocap.yaml_tree import Located
+from tests.synthetic import toy_body
 
 TEXT = "output: o\nstages: {see: {}, lift: {max_error: 0.5}, fit_shape: {}, write: {}}"
 
@@ -189,6 +190,17 @@ class TestFrom:
         with pytest.raises(Stale, match=r'stage "lift" is out of date: option max_error was 0.5 and is 0.25'):
             run(TEXT.replace("0.5", "0.25"), start="fit_shape")
 
+    def test_a_refusal_leaves_the_finished_run_as_it_was(self):
+        run()
+        before = Path("o/report.json").read_bytes()
+        prepared = []
+        with pytest.raises(Stale):
+            run(TEXT.replace("0.5", "0.25"), start="fit_shape", prepare=lambda: prepared.append(1))
+        assert Path("o/report.json").read_bytes() == before
+        assert prepared == []
+        run(start="fit_shape", prepare=lambda: prepared.append(1))
+        assert prepared == [1]
+
     def test_another_recording_is_told(self):
         run()
         longer = dataclasses.replace(toys.take(Path("o")), timestamps=np.arange(4) / 25)
@@ -259,6 +271,67 @@ class TestCheckpoints:
         before = checkpoints.digest(Path("film.mp4"))
         Path("film.mp4").write_bytes(b"12")
         assert checkpoints.digest(Path("film.mp4")) != before
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda text: [text],
+            lambda text: {**text, "given": [1]},
+            lambda text: {**text, "given": {}},
+            lambda text: {**text, "given": {"keypoints2d": [], "keypoints3d": 3}},
+            lambda text: {**text, "made_from": "me"},
+            lambda text: {**text, "people": "one"},
+            lambda text: {**text, "facts": 3},
+            lambda text: {**text, "given": {**text["given"], "keypoints3d": [{"skeleton": "octopus"}]}},
+            lambda text: {
+                **text,
+                "given": {
+                    **text["given"],
+                    "keypoints3d": [
+                        {"record": "Motion", "fields": {n: {"array": i} for i, n in enumerate(("Rh", "Th", "poses"))}}
+                    ],
+                },
+            },
+        ],
+    )
+    def test_damage_that_can_be_loaded_is_stale_all_the_same(self, change):
+        run()
+        path = Path("o/checkpoints/01_lift.npz")
+        with np.load(path) as file:
+            arrays = dict(file)
+        arrays["text"] = np.array(json.dumps(change(json.loads(str(arrays["text"])))))
+        np.savez(path, **arrays)
+        with pytest.raises(Stale, match="cannot be read"):
+            run(start="fit_shape")
+
+    def test_a_file_that_an_option_names_counts_by_its_content(self):
+        @options
+        class Inner:
+            model: Path
+
+        @options
+        class WithFile(Stage):
+            gives: ClassVar = frozenset({"shape"})
+            losses: dict[str, Inner]
+
+            def __call__(self, take):
+                return take
+
+        Path("prior.npz").write_bytes(b"1")
+        step = Step("fit", WithFile(losses={"prior": Inner(model=Path("prior.npz"))}), Located(None, "x.yml"))
+        before = toys.take(Path("o"), people=(Person(),)).begun("fit", "fit")
+        checkpoints.store(step, 0, before, before.with_people(shape=[np.ones(10)]))
+        assert checkpoints.restore(step, 0, before).people[0].shape is not None
+        Path("prior.npz").write_bytes(b"12")
+        with pytest.raises(Stale, match=r"the file of its option losses\.prior\.model has changed"):
+            checkpoints.restore(step, 0, before)
+
+    def test_a_digest_of_a_body_sees_its_keypoint_regressors(self):
+        body = toy_body()
+        name, rows = next(iter(body.regressors.items()))
+        other = dataclasses.replace(body, regressors={**body.regressors, name: rows * 0.5})
+        assert checkpoints.digest(body) == checkpoints.digest(dataclasses.replace(body))
+        assert checkpoints.digest(body) != checkpoints.digest(other)
 
 
 class TestOutput:

@@ -21,6 +21,8 @@ from scipy import sparse
 from mocap.errors import BadFile, UnsafeFile
 
 _SPARSE = ("csc", "csr", "coo")
+_DAMAGE = (ValueError, TypeError, IndexError, KeyError, AttributeError, RecursionError, MemoryError)
+"""What objects of other kinds or sizes than they claim raise; RecursionError, those that hold themselves."""
 
 
 class _Shell:
@@ -217,7 +219,7 @@ def load_pickle(data: bytes, path: Path, *, keys: tuple[str, ...] | None = None)
     """
     try:
         loaded = _ShellUnpickler(data, path).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+    except (pickle.UnpicklingError, EOFError, *_DAMAGE) as error:
         raise BadFile(path, f"is not a readable pickle ({error or type(error).__name__}).") from error
     if keys is None or not isinstance(loaded, dict):
         loaded = {"": loaded}
@@ -227,6 +229,6 @@ def load_pickle(data: bytes, path: Path, *, keys: tuple[str, ...] | None = None)
         if key in loaded:
             try:
                 out[key] = _value(loaded[key])
-            except (ValueError, TypeError, IndexError, KeyError, AttributeError, UnicodeEncodeError) as error:
+            except _DAMAGE as error:
                 raise BadFile(path, f"{key or 'it'}: {error or type(error).__name__}.") from error
     return out.get("") if keys == ("",) else out

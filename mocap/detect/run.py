@@ -218,7 +218,10 @@ def _detect(
     if done < len(indices) or not parts:
         last = _gathered(detector, view, indices[done:], key, tell=lambda n: tell(("done", n)), keep=keep)
         parts.append(last)
-    stored.write(path, stored.joined(parts))
+    whole = stored.joined(parts)
+    if len(indices) and len(whole.unreadable) == len(indices):
+        raise BadFile(view.path, f"none of the {len(indices)} frames asked for can be decoded.")
+    stored.write(path, whole)
     for name in folder.glob("*.npz"):
         name.unlink()
     if folder.is_dir():

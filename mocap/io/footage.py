@@ -252,7 +252,7 @@ def read_frames(
         indices: Places in the view, from 0; taken in increasing order, repeated ones once. None: all.
 
     Raises:
-        BadFile: Nothing that was asked for can be decoded, or an image of another size than the view's.
+        BadFile: An image of another size than the view's.
         DataError: An index the view does not have.
     """
     wanted = sorted(set(range(view.frames) if indices is None else map(int, indices)))
@@ -265,7 +265,6 @@ def read_frames(
         pairs: Iterator[tuple[int, np.ndarray | None]] = ((i, _read_image(view.files[i])) for i in wanted)
     else:
         pairs = _decode(view.path, _times(view.path), wanted)
-    given = 0
     for index, image in pairs:
         if image is not None and image.shape[1::-1] != view.size:
             file = view.files[index] if view.files else view.path
@@ -275,10 +274,7 @@ def read_frames(
                 f'frame {index} of view "{view.name}" is {width}x{height} px and its others are '
                 f"{view.size[0]}x{view.size[1]}.",
             )
-        given += image is not None
         yield index, image
-    if not given:
-        raise BadFile(view.path, f"none of the {len(wanted)} frames asked for can be decoded.")
 
 
 def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -451,10 +447,10 @@ _BLOCKS, _BLOCK = 16, 1 << 20
 def content_key(view: View) -> str:
     """A hash of the view's pixels, by which detections are cached: 64 hex digits.
 
-    Up to 64 MB every byte counts, and nothing else (a copy has the same key). Of a larger video: its size and 16 blocks
-    of 1 MB from head to tail; two recordings of one length cannot agree in those, since compressed pictures differ in
-    nearly every byte. Of a larger folder of images: each file's name, size, time of change and last 4 KB. Times,
-    offsets and names of views are not part of it.
+    Up to 64 MB every byte counts, and of a folder of images also each file's name and size (a copy has the same key).
+    Of a larger video: its size and 16 blocks of 1 MB from head to tail; two recordings of one length cannot agree in
+    those, since compressed pictures differ in nearly every byte. Of a larger folder of images: each file's name, size,
+    time of change and last 4 KB. Times, offsets and names of views are not part of it, nor is a video's file name.
     """
     files = view.files or (view.path,)
     try:

@@ -11,9 +11,10 @@ import math
 import os
 import re
 import shutil
+import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ _CHUNK = 4096
 _JOINTS_WITH_ROOT = {16, 24, 52, 55}
 """Of MANO, SMPL, SMPL-H and SMPL-X."""
 _FRAME_FILE = re.compile(r"\d{6,}\.json")
+_FRAME_FOLDERS = ("keypoints3d", "smpl")
+_ARRAYS_FILE = re.compile(r"(result|amass)(_\d+)?\.npz")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -72,24 +75,53 @@ def rest_root(body: BodyModel, betas: Float[np.ndarray, " betas"]) -> Float[np.n
 def _frame_folder(folder: Path) -> Iterator[Path]:
     """A folder to write frames' files into; takes the place of `folder`, and of its frames of earlier runs, at the end.
 
-    Whatever else lies in `folder` is kept.
+    Whatever else lies in `folder` is kept (in the folder it points to, where it is a link). When anything fails or is
+    interrupted, `folder` is as it was.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("part", "old"))
-    new.mkdir()
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    new, old = aside / "new", aside / "old"
     try:
+        new.mkdir()
         yield new
         if folder.is_dir():
-            for entry in folder.iterdir():
-                if not _FRAME_FILE.fullmatch(entry.name):
-                    entry.rename(new / entry.name)
             folder.rename(old)
         new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        if old.is_symlink():
-            old.unlink()
-        shutil.rmtree(old, ignore_errors=True)
+        _move_others(old, folder)
+    except BaseException:
+        if os.path.lexists(old):
+            if folder.is_dir():  # the new one: its frames go, what was moved into it goes back
+                _move_others(folder, old)
+                folder.rename(new)
+            old.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move_others(source: Path, target: Path) -> None:
+    """Moves what is no frame's file; nothing where `source` is a link or not there."""
+    if source.is_dir() and not source.is_symlink():
+        for entry in list(source.iterdir()):
+            if not _FRAME_FILE.fullmatch(entry.name):
+                entry.rename(target / entry.name)
+
+
+def remove_left_over(output: Path, names: Iterable[str]) -> None:
+    """Removes results of an earlier run from `output`: of a folder its frames' files, and itself when that was all.
+
+    A name that this module's writers do not give is passed over, so that a list in a file cannot point elsewhere.
+    """
+    for name in names:
+        path = output / name
+        if name in _FRAME_FOLDERS and path.is_dir() and not path.is_symlink():
+            for entry in list(path.iterdir()):
+                if _FRAME_FILE.fullmatch(entry.name):
+                    entry.unlink()
+            with suppress(OSError):  # somebody else's files are in it
+                path.rmdir()
+        elif (name in _FRAME_FOLDERS or _ARRAYS_FILE.fullmatch(name)) and (path.is_file() or path.is_symlink()):
+            path.unlink()
 
 
 def write_easymocap(folder: Path, frames: Int[np.ndarray, " frames"], people: Sequence[Person]) -> list[Path]:
@@ -247,11 +279,16 @@ class Result:
 
     def check_body(self, body: BodyModel) -> None:
         """ModelError unless the betas belong to `body`: they mean nothing against another one."""
-        if self.body_hash != body.content_hash:
-            raise ModelError(
-                f'The betas belong to body "{self.body}" ({self.gender}, hash {self.body_hash}) and cannot be read '
-                f'against "{body.name}" ({body.gender}, hash {body.content_hash}); load that model.'
-            )
+        check_body(body, name=self.body, gender=self.gender, body_hash=self.body_hash)
+
+
+def check_body(body: BodyModel, *, name: str | None, gender: str | None, body_hash: str | None) -> None:
+    """ModelError unless betas that are stored with this name, gender and content hash belong to `body`."""
+    if body_hash != body.content_hash:
+        raise ModelError(
+            f'The betas belong to body "{name}" ({gender}, hash {body_hash}) and cannot be read against "{body.name}" '
+            f"({body.gender}, hash {body.content_hash}); load that model."
+        )
 
 
 def result_of(take: Take, person: Person) -> tuple[Result, list[str]]:

@@ -21,11 +21,11 @@ class LoadBodyModel(Stage):
     gives: ClassVar = frozenset({"body"})
     cheap: ClassVar = True
 
-    model: str = "embedded"
+    model: Literal["embedded"] | Path = "embedded"
     """"embedded" for the included body, a .pkl or .npz in SMPL's format, or a folder of them named by gender."""
     gender: Literal["neutral", "female", "male"] = "neutral"
     """Which of the included bodies, or which file of a folder."""
-    regressor: str | None = None
+    regressor: Path | None = None
     """Your own keypoint regressor, .npy or .npz of shape (keypoints, vertices), over the posed mesh."""
     skeleton: str | None = None
     """The keypoints the regressor gives: body25, body25b, coco17, mediapipe33 or lsp14; else told by their number."""
@@ -48,7 +48,7 @@ class LoadBodyModel(Stage):
                 f"The model file {self.model} is {body.gender} by its name, not {self.gender} as asked for."
             )
         if self.regressor is not None and self.skeleton is None:
-            name, _ = read_regressor(Path(self.regressor).expanduser(), len(body.v_template), None)
+            name, _ = read_regressor(self.regressor.expanduser(), len(body.v_template), None)
             keypoints = len(skeletons.get(name))
             others = [n for n, s in skeletons.SKELETONS.items() if len(s) == keypoints and n != name]
             if others:

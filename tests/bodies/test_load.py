@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mocap import skeletons
+from mocap import config, skeletons
 from mocap.bodies.load import JOINT_NAMES, MODEL_KEYS, load_body
 from mocap.errors import BadFile, DataError, MissingFile, ModelError, UnknownName, UnsafeFile
 from mocap.geometry.cameras import Rig
@@ -272,6 +272,26 @@ def test_the_stage_says_what_it_guessed(tmp_path: Path) -> None:
 def test_the_stage_finds_a_missing_model_before_the_first_frame(tmp_path: Path) -> None:
     with pytest.raises(MissingFile):
         LoadBodyModel(model=str(tmp_path / "SMPL_NEUTRAL.pkl")).check(a_take(tmp_path, 0))
+
+
+def test_the_stages_files_are_found_from_the_configuration_and_kept_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_npz(tmp_path / "m.npz", arrays())
+    np.save(tmp_path / "r.npy", regressor(25))
+    file = tmp_path / "exp.yml"
+    file.write_text("output: o\nstages: {load_body_model: {model: m.npz, regressor: r.npy, skeleton: body25}}")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    experiment = config.read_experiment(file)
+    experiment.steps[0].stage.check(a_take(tmp_path, 1))
+    saved = experiment.resolved()
+    assert saved["stages"]["load_body_model"]["model"] == str(tmp_path / "m.npz")
+    assert saved["stages"]["load_body_model"]["regressor"] == str(tmp_path / "r.npy")
+    assert saved["output"] == str(tmp_path / "elsewhere" / "o")
+    (tmp_path / "elsewhere" / "embedded").mkdir()  # a folder of that name is not meant
+    file.write_text("output: o\nstages: {load_body_model: {model: embedded}}")
+    assert config.read_experiment(file).resolved()["stages"]["load_body_model"]["model"] == "embedded"
 
 
 def test_the_stage_needs_somebody(tmp_path: Path) -> None:

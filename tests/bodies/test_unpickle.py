@@ -152,6 +152,20 @@ def test_a_broken_pickle_is_one_sentence(data: bytes) -> None:
         read(data)
 
 
+def test_a_pickle_that_holds_itself_is_one_sentence() -> None:
+    ring: list[Any] = []
+    ring.append(ring)
+    with pytest.raises(BadFile, match=r"model\.pkl"):
+        read(pickle.dumps(ring))
+    with pytest.raises(BadFile, match=r"model\.pkl: f: "):
+        read(pickle.dumps({"f": ring}), keys=("f",))
+
+
+def test_a_pickle_that_claims_more_than_any_memory_is_one_sentence() -> None:
+    with pytest.raises(BadFile, match=r"model\.pkl"):
+        read(b"\x80\x04\x8e" + (2**62).to_bytes(8, "little") + b"abc.")
+
+
 def test_only_wanted_keys_are_made() -> None:
     got = read(pickle.dumps({"f": np.eye(2), "other": np.eye(3)}, 2), keys=("f", "v_template"))
     assert list(got) == ["f"]

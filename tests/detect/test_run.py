@@ -185,6 +185,25 @@ def test_a_stopped_detection_goes_on_where_it_was_kept_last(tmp_path, footage, m
     assert not path.with_suffix(".parts").exists()
 
 
+def test_an_unreadable_end_is_no_mistake_where_detection_goes_on(tmp_path, footage, monkeypatch):
+    monkeypatch.setattr(run, "KEEP_EVERY", -1.0)
+    view, path, log = footage["left"], tmp_path / "view.npz", tmp_path / "log"
+    for file in view.files[8:]:
+        file.write_bytes(b"no picture")
+    with pytest.raises(RuntimeError):
+        run._detect(lambda message: None, Fake(log=log, dies_at=8), view, np.arange(FRAMES), path, "key")
+    run._detect(lambda message: None, Fake(log=log), view, np.arange(FRAMES), path, "key")
+    assert stored.read(path).unreadable.tolist() == list(range(8, FRAMES))
+
+
+def test_a_view_of_which_nothing_can_be_read_is_told(tmp_path, footage):
+    view = footage["left"]
+    for file in view.files[3:]:
+        file.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="none of the 9 frames asked for can be decoded"):
+        run.detect_views({"left": view}, {"left": np.arange(3, FRAMES)}, Fake(log=tmp_path / "log"))
+
+
 def test_parts_of_other_settings_are_not_gone_on_from(tmp_path, footage, monkeypatch):
     monkeypatch.setattr(run, "KEEP_EVERY", -1.0)
     view, path, log = footage["left"], tmp_path / "view.npz", tmp_path / "log"

@@ -271,8 +271,7 @@ def test_a_broken_image_is_none_and_a_folder_of_broken_ones_is_told(tmp_path):
     (folder / "2.png").write_bytes(b"")
     v = open_view(folder, "a")
     assert [number(image) for _, image in read_frames(v)] == [None, None, 2]
-    with pytest.raises(BadFile, match="none of the 2 frames asked for"):
-        list(read_frames(v, [0, 1]))
+    assert list(read_frames(v, [0, 1])) == [(0, None), (1, None)]
     (folder / "3.png").write_bytes(b"no picture")
     with pytest.raises(BadFile, match="none of its 3 images"):
         open_view(folder, "a")

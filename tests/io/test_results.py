@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from mocap.io.results import (
     keypoints_of_result,
     read_easymocap_motion,
     read_result_npz,
+    remove_left_over,
     rest_root,
     result_of,
     to_smpl_root,
@@ -125,6 +128,49 @@ def test_frames_of_an_earlier_run_do_not_stay_and_other_files_do(tmp_path):
     kept = sorted(p.name for p in (tmp_path / "keypoints3d").iterdir())
     assert len(kept) == FRAMES + 1 and kept[-1] == "notes.txt"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["keypoints3d", "smpl"]
+
+
+@pytest.mark.parametrize("fails", range(4))
+def test_an_interrupt_while_a_folder_is_replaced_leaves_the_old_one_and_what_the_user_put_there(
+    tmp_path, monkeypatch, fails
+):
+    longer = take(tmp_path, person(0, 12, fitted=False), frames=12)
+    write_easymocap(tmp_path, longer.frames, longer.people)
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "keypoints3d" / name).write_text("mine")
+    before = {p.name: p.read_text() for p in (tmp_path / "keypoints3d").iterdir()}
+    moves, rename = itertools.count(), Path.rename
+
+    def interrupted(self, target):
+        if next(moves) == fails:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    t = take(tmp_path, person(1, fitted=False))
+    with pytest.raises(KeyboardInterrupt):
+        write_easymocap(tmp_path, t.frames, t.people)
+    assert {p.name: p.read_text() for p in (tmp_path / "keypoints3d").iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["keypoints3d"]
+
+
+def test_what_a_linked_folder_holds_stays_there(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "notes.txt").write_text("mine")
+    (tmp_path / "keypoints3d").symlink_to(tmp_path / "elsewhere")
+    t = take(tmp_path, person(0, fitted=False))
+    write_easymocap(tmp_path, t.frames, t.people)
+    assert (tmp_path / "elsewhere" / "notes.txt").read_text() == "mine"
+
+
+def test_only_files_of_the_writers_own_names_are_left_over(tmp_path):
+    (tmp_path / "smpl").mkdir()
+    for name in ("smpl/000001.json", "smpl/mine.txt", "result_1.npz", "holiday.jpg", "../precious.npz"):
+        (tmp_path / name).resolve().write_text("")
+    remove_left_over(tmp_path, ["smpl", "result_1.npz", "result_2.npz", "holiday.jpg", "../precious.npz", "."])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["holiday.jpg", "smpl"]
+    assert [p.name for p in (tmp_path / "smpl").iterdir()] == ["mine.txt"]
+    assert (tmp_path / "../precious.npz").exists()
 
 
 def test_a_link_in_the_output_is_replaced_and_what_it_points_to_is_left(tmp_path):

@@ -29,7 +29,7 @@ def take(tmp_path, *, fitted: bool = True, people: int = 1) -> Take:
 
 
 def names(folder) -> set[str]:
-    return {p.name for p in folder.iterdir()}
+    return {p.name for p in folder.iterdir() if not p.name.startswith(".")}
 
 
 def test_everything_asked_for_is_written_into_the_output_folder_and_reported(tmp_path):
@@ -57,6 +57,32 @@ def test_without_a_body_keypoints_are_written_and_it_is_said(tmp_path):
     assert names(tmp_path / "out") == {"result.npz", "keypoints3d", "intri.yml", "extri.yml"}
     assert read_result_npz(tmp_path / "out" / "result.npz").motion is None
     assert after.reports[-1].facts["warnings"] == ["amass.npz is not written: person 0 has no fitted body."]
+
+
+def test_what_an_earlier_run_wrote_and_this_one_does_not_is_removed(tmp_path):
+    out = tmp_path / "out"
+    Write(formats=("easymocap", "amass"))(take(tmp_path, people=2).begun("write", "write"))
+    assert {"result_1.npz", "amass.npz", "amass_1.npz", "smpl"} <= names(out)
+    (out / "result_7.npz").write_text("somebody else's")
+    (out / "smpl" / "notes.txt").write_text("mine")
+    Write(formats=("easymocap",))(take(tmp_path, fitted=False).begun("write", "write"))
+    assert names(out) == {"result.npz", "result_7.npz", "keypoints3d", "smpl", "intri.yml", "extri.yml"}
+    assert names(out / "smpl") == {"notes.txt"}
+
+
+def test_what_another_stage_of_the_run_wrote_stays(tmp_path):
+    for formats, label in (((), "bare"), (("amass",), "write"), ((), "bare")):
+        Write(formats=formats)(take(tmp_path).begun(label, "write"))
+    assert {"result.npz", "amass.npz"} <= names(tmp_path / "out")
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"write": 3}', '{"write": ["../x.npz", 4, "out"]}'])
+def test_a_damaged_list_of_files_removes_nothing(tmp_path, text):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "x.npz").touch()
+    (tmp_path / "out" / ".written.json").write_text(text)
+    Write()(take(tmp_path).begun("write", "write"))
+    assert (tmp_path / "x.npz").exists()
 
 
 def test_an_uneven_clock_is_said_beside_amass_one_frame_rate(tmp_path):
