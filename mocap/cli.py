@@ -184,7 +184,8 @@ def _flags(args: argparse.Namespace) -> list[Override]:
     """The flags that stand for options of the dataset, checked as those are."""
     from mocap.config import Override
 
-    flags = {"root": args.root and str(args.root), "subs": args.subs, "subs_vis": args.subs_vis, "ranges": args.ranges}
+    subs = args.subs and [name for word in args.subs for name in word.split(",") if name]
+    flags = {"root": args.root and str(args.root), "subs": subs, "subs_vis": args.subs_vis, "ranges": args.ranges}
     return [Override.given(f"--{name}", name, value) for name, value in flags.items() if value is not None]
 
 
@@ -282,7 +283,7 @@ def _table(take: Take) -> str:
     timed = [r for r in take.reports[1:] if r.stage != "quality"]
     lines = ["", "stage".ljust(18) + "seconds"]
     lines += [f"{r.label:<18}{_duration(r)}" for r in timed]
-    lines.append(f"{'total':<18}{sum(r.seconds for r in timed):7.1f}")
+    lines.append(f"{'total':<18}{sum(r.seconds for r in timed if not r.facts.get('kept')):7.1f}")
     quality: Report = take.reports[-1]
     for i, person in enumerate(quality.facts["people"]):
         fit: Mapping[str, Any] = person.get("reprojection_fit_px", {})

@@ -92,6 +92,11 @@ def read_experiment(
     for override in overrides:
         tree = override.applied(tree)
     entries = tree.entries
+    known = entries["stages"].entries if "stages" in entries else {}
+    for override in overrides:
+        if override.keys[0] in known:
+            told = f'Stages are options of "stages": say --set stages.{".".join(override.keys)}=...'
+            raise ConfigError(told, file=override.said)
     _refuse_unknown(tree, ("output", "stages"), "key of an experiment")
     if "stages" not in entries or not entries["stages"].entries:
         raise tree.error('The experiment has no "stages"; list them by name, as in "stages: {detect: {}, ...}".')

@@ -133,7 +133,7 @@ def run(
 def _kept(step: Step, place: int, before: Take, *, given: bool) -> Take | None:
     """The take with what an earlier run of this stage left; None when it is to be called again."""
     if is_stored(step.stage):
-        return restore(step, place, before)
+        return restore(step, place, before).reported(kept=True)
     return before.reported(kept=True) if given and not step.stage.gives else None
 
 

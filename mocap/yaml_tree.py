@@ -88,6 +88,9 @@ def read(path: str | Path) -> Located:
         raise MissingFile(path, what="Configuration file") from None
     except UnicodeDecodeError as error:
         raise BadFile(path, f"it is not text in UTF-8 (byte {error.start}).") from error
+    except IsADirectoryError:
+        told = "it is a folder and must be a YAML file; a folder with a recording is given by --root."
+        raise BadFile(path, told) from None
     except OSError as error:
         raise BadFile(path, f"it cannot be read: {error.strerror}.") from error
     return parse(text, str(path))

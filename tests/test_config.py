@@ -169,7 +169,7 @@ class TestSet:
             ("stages.lifft.max_error=1", 'Unknown stage of this experiment "lifft". Did you mean "lift"?'),
             ("stages.lift", "stages.STAGE.OPTION=VALUE"),
             ("stages..x=1", "stages.STAGE.OPTION=VALUE"),
-            ("lift.max_error=1", 'Unknown key of an experiment "lift"'),
+            ("lift.max_error=1", "say --set stages.lift.max_error"),
             ("stages.lift.names=[1", "not YAML"),
         ],
     )

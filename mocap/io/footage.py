@@ -399,6 +399,8 @@ def common_clock(
         start, end, step = ranges
         if step < 1:
             raise DataError(f"The step of --ranges must be at least 1, not {step}.")
+        if start < 0:
+            raise DataError(f"--ranges must start at a frame, 0 or later, not at {start}.")
         keep &= (numbers >= start) & ((numbers < end) | (end < 0)) & ((numbers - start) % step == 0)
         if not keep.any():
             raise DataError(

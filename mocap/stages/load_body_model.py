@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from mocap import skeletons
 from mocap.bodies.load import load_body, read_regressor
 from mocap.bodies.model import BodyModel
-from mocap.errors import DataError
+from mocap.errors import DataError, ModelError
 from mocap.stages.base import Stage, options
 from mocap.take import Take
 
@@ -35,7 +35,12 @@ class LoadBodyModel(Stage):
 
     def check(self, take: Take) -> None:
         """Reads the model, so that a bad file shows before the first frame."""
-        self._load()
+        body = self._load()
+        if take.footage and not body.regressors:  # no detector sees the model's own joints
+            raise ModelError(
+                f"{self.model} has {len(body.v_template)} vertices and no keypoints are known on such a mesh (SMPL has "
+                "6890): name a file of shape (keypoints, vertices) with stages.load_body_model.regressor=FILE."
+            )
 
     def __call__(self, take: Take) -> Take:
         """Puts the body into every person."""
@@ -56,11 +61,6 @@ class LoadBodyModel(Stage):
                     f"The regressor {self.regressor} gives {keypoints} keypoints and is taken for {name}; if it is "
                     f'{" or ".join(others)}, say so with "skeleton".'
                 )
-        if not body.regressors:
-            warnings.append(
-                f'Body "{body.name}" has no keypoint regressor, so no keypoints can be fitted to it; name one with '
-                '"regressor".'
-            )
         take = take.with_people(body=[body] * len(take.people))
         return take.reported(
             model=body.name,

@@ -36,7 +36,7 @@ class Write(Stage):
     def __call__(self, take: Take) -> Take:
         """Writes; the report lists the files."""
         output = take.run.output
-        written, warnings = [], []
+        written, warnings, layout = [], [], []
         for i, person in enumerate(take.people):
             end = f"_{i}.npz" if i else ".npz"
             result, notes = result_of(take, person)
@@ -52,7 +52,7 @@ class Write(Stage):
                     warnings.append(
                         f"amass{end} knows one frame rate ({take.fps:g}/s), and the take's is not constant."
                     )
-                warnings += write_amass(
+                layout += write_amass(
                     output / f"amass{end}", body=person.body, betas=person.shape, motion=person.motion, fps=take.fps
                 )
                 written.append(output / f"amass{end}")
@@ -62,7 +62,9 @@ class Write(Stage):
             written += write_calibration(take.rig, output)
         files = [path.relative_to(output).as_posix() for path in written]
         _tidy(output, take.reports[-1].label if take.reports else "", files)
-        return take.reported(frames=len(take.frames), people=len(take.people), files=files, warnings=warnings)
+        return take.reported(
+            frames=len(take.frames), people=len(take.people), files=files, notes=layout, warnings=warnings
+        )
 
 
 def _tidy(output: Path, label: str, files: Sequence[str]) -> None:

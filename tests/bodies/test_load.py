@@ -15,7 +15,7 @@ from mocap.bodies.load import JOINT_NAMES, MODEL_KEYS, load_body
 from mocap.errors import BadFile, DataError, MissingFile, ModelError, UnknownName, UnsafeFile
 from mocap.geometry.cameras import Rig
 from mocap.stages.load_body_model import LoadBodyModel
-from mocap.take import Person, RunContext, Take
+from mocap.take import Person, RunContext, Take, View
 
 SMPL_PARENTS = [-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21]
 
@@ -265,8 +265,13 @@ def test_the_stage_says_what_it_guessed(tmp_path: Path) -> None:
     facts = LoadBodyModel(model=str(model), regressor=str(tmp_path / "r.npy"))(a_take(tmp_path, 1)).reports[-1].facts
     assert any("is male by its name" in w for w in facts["warnings"])
     assert any("taken for body25; if it is body25b" in w for w in facts["warnings"])
-    facts = LoadBodyModel(model=str(model), gender="male")(a_take(tmp_path, 1)).reports[-1].facts
-    assert any("no keypoint regressor" in w for w in facts["warnings"])
+
+
+def test_a_mesh_without_known_keypoints_is_refused_before_the_first_frame(tmp_path: Path) -> None:
+    model = write_npz(tmp_path / "mine.npz", arrays())
+    view = View("01", tmp_path / "01.mp4", np.arange(1.0), (640, 480))
+    with pytest.raises(ModelError, match="regressor=FILE"):
+        LoadBodyModel(model=str(model)).check(a_take(tmp_path, 0).replace(footage={"01": view}))
 
 
 def test_the_stage_finds_a_missing_model_before_the_first_frame(tmp_path: Path) -> None:

@@ -58,7 +58,9 @@ def _draft(name: str, intri: dict[str, Any], extri: dict[str, Any], folder: Path
     if f"K_{name}" not in intri:
         raise CalibrationError(f'Camera "{name}" has no K_{name} in {intri_path}.')
     if f"R_{name}" not in extri and f"Rot_{name}" not in extri:
-        raise CalibrationError(f'Camera "{name}" has K_{name} but no R_{name} or Rot_{name} in {extri_path}.')
+        raise CalibrationError(
+            f'Camera "{name}" has K_{name} but no R_{name} or Rot_{name} in {extri_path}; leave it out with --subs.'
+        )
     if f"T_{name}" not in extri:
         raise CalibrationError(f'Camera "{name}" has no T_{name} in {extri_path}.')
     K = numbers(_data(intri[f"K_{name}"]), 9, f'Camera "{name}": K_{name} in {intri_path}').reshape(3, 3)

@@ -66,7 +66,7 @@ def match_cameras(
                 why = f"several cameras might be its: {', '.join(alike)}; give the folder or file the name of one."
             else:
                 why = unknown_name_sentence("camera", view, known)
-            raise CalibrationError(f'View "{view}" has no camera in the calibration: {why}')
+            raise CalibrationError(f'View "{view}" has no camera in the calibration (--subs leaves views out): {why}')
         name, camera = entry
         if name in taken:
             raise CalibrationError(f'Views "{taken[name]}" and "{view}" would both be camera "{name}".')
