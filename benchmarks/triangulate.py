@@ -17,14 +17,19 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 import numpy as np  # noqa: E402  (threads are fixed before)
 import scipy  # noqa: E402
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from rigs import look_at  # noqa: E402
 
 from mocap import skeletons  # noqa: E402
 from mocap.geometry.cameras import Camera, Rig  # noqa: E402
@@ -44,15 +49,8 @@ def rig_around(views: int) -> Rig:
         if views == 2:
             angle = np.pi / 2 * i
         eye = np.array([4 * np.cos(angle), 4 * np.sin(angle), 1.2 + 0.6 * (i % 2)])
-        z = np.array([0, 0, 0.9]) - eye
-        z /= np.linalg.norm(z)
-        x = np.cross(z, [0, 0, 1.0])
-        x /= np.linalg.norm(x)
-        T = np.eye(4)
-        T[:3, :3] = np.stack([x, np.cross(z, x), z])
-        T[:3, 3] = -T[:3, :3] @ eye
         K = np.array([[1100.0, 0, 960], [0, 1100, 540], [0, 0, 1]])
-        cameras.append(Camera(f"{i:02d}", K, rng.normal(size=5) * [0.1, 0.03, 1e-3, 1e-3, 0.01], T, SIZE))
+        cameras.append(Camera(f"{i:02d}", K, rng.normal(size=5) * [0.1, 0.03, 1e-3, 1e-3, 0.01], look_at(eye), SIZE))
     return Rig(tuple(cameras))
 
 

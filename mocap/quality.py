@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 
 from mocap import skeletons
 from mocap.bodies.kinematics import keypoints_of
+from mocap.geometry import robust, times
 from mocap.geometry.cameras import Rig
 from mocap.take import Person, Take
 
@@ -18,18 +19,13 @@ _CHUNK = 2000
 
 
 def at_times(
-    clock: Float[np.ndarray, " frames"], xyz: Float[np.ndarray, "frames points 3"], times: Float[np.ndarray, " moments"]
+    clock: Float[np.ndarray, " frames"],
+    xyz: Float[np.ndarray, "frames points 3"],
+    moments: Float[np.ndarray, " moments"],
 ) -> Float[np.ndarray, "moments points 3"]:
     """Points on the take's clock at other moments [s], linear between frames; NaN outside and where one is missing."""
-    if len(clock) == 1:
-        return np.where((np.abs(times - clock[0]) < 1e-6)[:, None, None], xyz, np.nan)
-    left = np.clip(np.searchsorted(clock, times, side="right") - 1, 0, len(clock) - 2)
-    part = ((times - clock[left]) / (clock[left + 1] - clock[left]))[:, None, None]
-    near = np.where(part < 0.5, xyz[left], xyz[left + 1])  # a frame met exactly needs no neighbour
-    between = (1 - part) * xyz[left] + part * xyz[left + 1]
-    exact = np.minimum(np.abs(part), np.abs(part - 1)) < 1e-6
-    inside = (part > -1e-6) & (part < 1 + 1e-6)
-    return np.where(inside, np.where(exact, near, between), np.nan)
+    inside = (moments > clock[0] - 1e-6) & (moments < clock[-1] + 1e-6)
+    return np.where(inside[:, None, None], times.linear(clock, xyz, moments), np.nan)
 
 
 def reprojection(
@@ -63,7 +59,7 @@ def limb_spread(xyz: Float[np.ndarray, "frames points 3"], skeleton: skeletons.S
     lengths = lengths[:, np.isfinite(lengths).sum(0) > 1]
     if not lengths.size:
         return None
-    return float(np.median(1.4826 * np.nanmedian(np.abs(lengths - np.nanmedian(lengths, axis=0)), axis=0)))
+    return float(np.median(robust.mad_sigma(lengths - np.nanmedian(lengths, axis=0), axis=0)))
 
 
 def jitter(clock: Float[np.ndarray, " frames"], xyz: Float[np.ndarray, "frames points 3"]) -> float | None:

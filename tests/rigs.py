@@ -6,9 +6,22 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mocap.geometry.cameras import Camera, Rig
 from mocap.io.calibration import write_calibration
+
+
+def look_at(eye: np.ndarray, target: ArrayLike = (0, 0, 0.9)) -> np.ndarray:
+    """T_camera_world (4, 4) of a camera at `eye` that looks at `target`, upright."""
+    forward = target - eye
+    forward /= np.linalg.norm(forward)
+    right = np.cross(forward, [0, 0, 1.0])
+    right /= np.linalg.norm(right)
+    T = np.eye(4)
+    T[:3, :3] = np.stack([right, np.cross(forward, right), forward])
+    T[:3, 3] = -T[:3, :3] @ eye
+    return T
 
 
 def rig(names: tuple[str, ...] = ("01", "07"), size: tuple[int, int] = (64, 48)) -> Rig:
@@ -17,14 +30,8 @@ def rig(names: tuple[str, ...] = ("01", "07"), size: tuple[int, int] = (64, 48))
     for i, name in enumerate(names):
         angle = 2 * np.pi * i / max(len(names), 3)
         centre = np.array([3 * np.cos(angle), 3 * np.sin(angle), 1.2])
-        forward = (np.array([0, 0, 1.0]) - centre) / np.linalg.norm(np.array([0, 0, 1.0]) - centre)
-        right = np.cross(forward, [0, 0, 1.0])
-        right /= np.linalg.norm(right)
-        R = np.stack([right, np.cross(forward, right), forward])
-        T = np.eye(4)
-        T[:3, :3], T[:3, 3] = R, -R @ centre
         K = np.array([[60.0, 0, size[0] / 2], [0, 60.0, size[1] / 2], [0, 0, 1]])
-        cameras.append(Camera(name, K, np.zeros(5), T, size))
+        cameras.append(Camera(name, K, np.zeros(5), look_at(centre, [0, 0, 1.0]), size))
     return Rig(tuple(cameras), has_floor=True)
 
 

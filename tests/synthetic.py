@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from rigs import look_at
 from scipy.sparse import csr_array
 
 from mocap import skeletons
@@ -69,15 +70,10 @@ def ring_rig(n: int = 4, *, radius: float = 4.0, height: float = 1.5, seed: int 
     cameras = []
     for i, angle in enumerate(np.linspace(0, 2 * np.pi, n, endpoint=False)):
         eye = np.array([radius * np.cos(angle), radius * np.sin(angle), height + 0.3 * rng.normal()])
-        z = np.array([0, 0, 0.9]) - eye
-        z /= np.linalg.norm(z)
-        x = np.cross(z, [0, 0, 1])
-        x /= np.linalg.norm(x)
-        T = np.eye(4)
-        T[:3, :3] = np.stack([x, np.cross(z, x), z])
-        T[:3, 3] = -T[:3, :3] @ eye
         K = np.array([[1000.0, 0, 640], [0, 1000, 360], [0, 0, 1]])
-        cameras.append(Camera(f"{i:02d}", K, rng.normal(size=5) * [0.05, 0.01, 1e-3, 1e-3, 0.01], T, (1280, 720)))
+        cameras.append(
+            Camera(f"{i:02d}", K, rng.normal(size=5) * [0.05, 0.01, 1e-3, 1e-3, 0.01], look_at(eye), (1280, 720))
+        )
     return Rig(tuple(cameras))
 
 

@@ -155,38 +155,3 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def take(output: Path, **fields: Any) -> Take:
     """A take of four frames and no cameras."""
     return Take(run=RunContext(output=output), timestamps=np.arange(4) / 30, frames=np.arange(4), **fields)
-
-
-def ring_rig(n: int = 4, *, radius: float = 4.0, height: float = 1.5, seed: int = 0) -> Rig:
-    """Cameras on a ring around the origin, looking at a person's middle, with some distortion."""
-    rng = np.random.default_rng(seed)
-    cameras = []
-    for i, angle in enumerate(np.linspace(0, 2 * np.pi, n, endpoint=False)):
-        eye = np.array([radius * np.cos(angle), radius * np.sin(angle), height + 0.3 * rng.normal()])
-        z = np.array([0, 0, 0.9]) - eye
-        z /= np.linalg.norm(z)
-        x = np.cross(z, [0, 0, 1])
-        x /= np.linalg.norm(x)
-        T = np.eye(4)
-        T[:3, :3] = np.stack([x, np.cross(z, x), z])
-        T[:3, 3] = -T[:3, :3] @ eye
-        K = np.array([[1000.0, 0, 640], [0, 1000, 360], [0, 0, 1]])
-        cameras.append(Camera(f"{i:02d}", K, rng.normal(size=5) * [0.05, 0.01, 1e-3, 1e-3, 0.01], T, (1280, 720)))
-    return Rig(tuple(cameras))
-
-
-def data_of(body: BodyModel, betas: np.ndarray, motion: tuple[np.ndarray, ...], *, shift: float = 0.0) -> Data:
-    """Perfect 3D and 2D keypoints of a motion at 30 fps; cameras see `shift` of a frame after the take's clock."""
-    Rh, Th, poses = motion
-    frames = len(Rh)
-    clock = np.arange(frames) / 30
-    xyz = kinematics.keypoints_of(body, "body25", betas, Rh, Th, poses)
-    ones = np.ones(xyz.shape[:2])
-    points = Keypoints3D.of(skeletons.BODY25, xyz, ones, np.broadcast_to(1e-4 * np.eye(3), (*xyz.shape, 3)), 0 * ones)
-    rig = ring_rig()
-    later = np.minimum(np.arange(frames) + 1, frames - 1)
-    between = (1 - shift) * xyz + shift * xyz[later]
-    seen = {
-        c.name: Keypoints2D.of(skeletons.BODY25, clock + shift / 30, c.project(between)[0], ones) for c in rig.cameras
-    }
-    return Data(body, clock, points, seen, rig)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from rigs import look_at
 
 from mocap.geometry.cameras import Camera, Rig
 from mocap.skeletons import BODY25
@@ -50,17 +51,10 @@ def ring(views: int = 4, *, size: tuple[int, int] = (1280, 720), focal: float = 
     for i in range(views):
         angle = 2 * np.pi * (i + 0.3 * rng.uniform(-1, 1)) / views + 0.4
         eye = np.array([4.2 * np.cos(angle), 4.2 * np.sin(angle), rng.uniform(1.0, 2.4)])
-        z = np.array([0, 0, 0.9]) - eye
-        z /= np.linalg.norm(z)
-        x = np.cross(z, [0, 0, 1.0])
-        x /= np.linalg.norm(x)
-        T = np.eye(4)
-        T[:3, :3] = np.stack([x, np.cross(z, x), z])
-        T[:3, 3] = -T[:3, :3] @ eye
         f = focal * rng.uniform(0.9, 1.1) * size[0] / 1280
         K = np.array([[f, 0, size[0] / 2 + 7], [0, f * 1.003, size[1] / 2 - 5], [0, 0, 1]])
         distortion = rng.normal(size=5) * [0.08, 0.02, 1e-3, 1e-3, 0.01]
-        cameras.append(Camera(f"cam_{i + 1}", K, distortion, T, size))
+        cameras.append(Camera(f"cam_{i + 1}", K, distortion, look_at(eye), size))
     return Rig(tuple(cameras))
 
 

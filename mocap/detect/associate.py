@@ -28,6 +28,7 @@ from mocap.detect.marks import FEWEST, Marks, marks_of, reach_2d
 from mocap.detect.tracks import linked, people_in
 from mocap.errors import DataError
 from mocap.geometry.cameras import Camera, Rig
+from mocap.geometry.times import between_frames, linear
 from mocap.take import Detections, Keypoints2D
 
 MOMENT = 0.1
@@ -182,12 +183,10 @@ def _at(
         if not len(k):
             continue
         at = moments[k]
-        after = np.searchsorted(at, times)
-        left, right = at[np.maximum(after - 1, 0)], at[np.minimum(after, len(k) - 1)]
-        outside = np.maximum(left - times, times - right)
-        ok = (right - left <= BRIDGE) & (outside <= MOMENT)
-        value = np.stack([np.interp(times, at, xyz[k, mark, axis]) for axis in range(3)], axis=-1)
-        out[:, mark] = np.where(ok[:, None], value, np.nan)
+        before, after, _ = between_frames(at, times)
+        bridged = (at[after] - at[before] <= BRIDGE) | (times <= at[0]) | (times > at[-1])
+        ok = bridged & (np.maximum(at[0] - times, times - at[-1]) <= MOMENT)
+        out[:, mark] = np.where(ok[:, None], linear(at, xyz[k, mark], times), np.nan)
     return out
 
 

@@ -87,13 +87,6 @@ def right_jacobian_inverse(v: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray
     return np.eye(3) + 0.5 * k + factor[..., None, None] * (k @ k)
 
 
-def canonical(v: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
-    """The same rotation with its angle in [0, pi] [rad]."""
-    angle = np.linalg.norm(v, axis=-1, keepdims=True)
-    wrapped = np.remainder(angle + np.pi, 2 * np.pi) - np.pi
-    return v * np.where(angle > np.pi, wrapped / np.where(angle > 0, angle, 1.0), 1.0)
-
-
 def between(a: Float[np.ndarray, "*#batch 3"], b: Float[np.ndarray, "*#batch 3"]) -> Float[np.ndarray, "*_ 3 3"]:
     """The smallest rotation that turns direction `a` into direction `b` (any axis across when they are opposed)."""
     a = a / np.linalg.norm(a, axis=-1, keepdims=True)

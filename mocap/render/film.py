@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from mocap import progress
 from mocap.geometry.cameras import Camera
+from mocap.geometry.times import nearest
 from mocap.io.footage import read_frames
 from mocap.io.video_out import VideoWriter
 from mocap.render.ground import GroundPainter, GroundView
@@ -75,11 +76,7 @@ def nearest_frames(
 
     A view that starts late, ends early or has a hole has no picture of what it did not see.
     """
-    after = np.clip(np.searchsorted(seen, clock), 0, len(seen) - 1)
-    before = np.maximum(after - 1, 0)
-    index = np.where(clock - seen[before] < np.abs(seen[after] - clock), before, after)
-    period = float(np.median(np.diff(seen))) if len(seen) > 1 else np.inf
-    return index, np.abs(seen[index] - clock) <= 1.5 * period
+    return nearest(clock, seen, reach=1.5 * float(np.median(np.diff(seen))) if len(seen) > 1 else np.inf)
 
 
 def _pictures(
@@ -142,6 +139,8 @@ def film_overlay(
     light = light_from(small)
     bodies = [meshes_at(p, i, clock, times, colour="person") for i, p in enumerate(people) if p.motion is not None]
     lines = [_Lines(person, clock, times) for person in people] if keypoints else []
+    detected = [p.keypoints2d[view.name] for p in people if view.name in p.keypoints2d] if keypoints else []
+    dots = [(seen, nearest(times, seen.timestamps, reach=1e-3)) for seen in detected]
     missing = 0
     with VideoWriter(path, (width, height), fps, crf=crf) as video:
         pictures = _pictures(view, index, near, (width, height))
@@ -153,13 +152,9 @@ def film_overlay(
             draw_bodies(picture, small, meshes, rasteriser, light, opacity=opacity)
             for one in lines:
                 one.draw(picture, small, i)
-            for person in people if keypoints and near[i] else ():
-                seen = person.keypoints2d.get(view.name)
-                if seen is None or not len(seen.timestamps):
-                    continue
-                at = int(np.abs(seen.timestamps - times[i]).argmin())
-                if abs(seen.timestamps[at] - times[i]) < 1e-3:
-                    draw_points(picture, (seen.xy[at] + 0.5) * factor - 0.5, seen.confidence[at])
+            for seen, (at, there) in dots if near[i] else ():
+                if there[i]:
+                    draw_points(picture, (seen.xy[at[i]] + 0.5) * factor - 0.5, seen.confidence[at[i]])
             video.write(picture)
     return Film(path, len(clock), time.perf_counter() - start, missing)
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mocap.bodies.kinematics import Skinner, fold, joints_of, local_rotations, pose
 from mocap.errors import UnknownName
 from mocap.geometry import rotations
+from mocap.geometry.times import between_frames, linear
 from mocap.render.mesh import Mesh, Surface, sticks
 from mocap.skeletons import BODY25, Skeleton
 from mocap.take import Motion, Person
@@ -23,17 +24,6 @@ _CHUNK = 64
 """Frames posed at a time."""
 _BELOW_FEET, _BELOW_ANKLES = 0.012, 0.09
 """How far below the lowest keypoint the floor is, with heels or toes among the keypoints and without [m]."""
-
-
-def between_frames(
-    clock: Float[np.ndarray, " frames"], times: Float[np.ndarray, " moments"]
-) -> tuple[Int[np.ndarray, " moments"], Int[np.ndarray, " moments"], Float[np.ndarray, " moments"]]:
-    """The frames before and after each moment and the way from the one to the other, in [0, 1]; the ends hold on."""
-    after = np.clip(np.searchsorted(clock, times), 1, max(len(clock) - 1, 1))
-    before = after - 1
-    after = np.minimum(after, len(clock) - 1)
-    span = np.where(after > before, clock[after] - clock[before], 1.0)
-    return before, after, np.clip((times - clock[before]) / span, 0, 1)
 
 
 def motion_at(motion: Motion, clock: Float[np.ndarray, " frames"], times: Float[np.ndarray, " moments"]) -> Motion:
@@ -73,11 +63,7 @@ def points_at(
         posed = [pose(rig, person.shape, local_rotations(m.Rh, m.poses), m.Th).keypoints for m in chunks]
         return np.concatenate(posed) if posed else np.zeros((0, len(skeleton), 3))
     assert person.keypoints3d is not None
-    xyz = person.keypoints3d.xyz
-    before, after, part = between_frames(clock, times)
-    a, b, part = xyz[before], xyz[after], part[:, None, None]
-    # a frame met exactly needs no neighbour
-    return np.where(part < 1e-6, a, np.where(part > 1 - 1e-6, b, a + part * (b - a)))
+    return linear(clock, person.keypoints3d.xyz, times)
 
 
 def limb_colours(skeleton: Skeleton) -> Float[np.ndarray, "limbs 3"]:

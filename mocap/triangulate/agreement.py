@@ -14,11 +14,15 @@ import numpy as np
 from jaxtyping import Float
 
 from mocap.errors import CalibrationError
+from mocap.geometry.robust import mad_sigma
 from mocap.skeletons import Skeleton
 from mocap.triangulate.rays import Rays, residual_pixels, select
 
 _SAMPLES = 3000
 """Points a pair of views is judged on (a quarter of them for every lag tried); more change nothing."""
+
+_FEWEST = 30
+"""Of fewer values no median is taken."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def find_lags(
         rate = _centred((signed(best + reach, many) - signed(best - reach, many)) / (2 * reach * step)).ravel()
         ok = np.isfinite(e) & np.isfinite(rate)
         e, rate = e[ok], rate[ok]
-        sigma = max(1.4826 * _median_size(e), 1e-9)
+        sigma = max(float(mad_sigma(e)), 1e-9) if len(e) >= _FEWEST else np.inf
         noise2 = (sigma / (2 * reach * step)) ** 2  # of the rate: half of sigma^2 is the other view's, in two frames
         tau, information = 0.0, 0.0
         for _ in range(5):
@@ -144,9 +148,9 @@ def _signed_distances(
 
 
 def _median_size(e: np.ndarray) -> float:
-    """Median of |e|; infinite of fewer than 30 values."""
+    """Median of |e|; infinite of fewer than `_FEWEST` values."""
     size = np.abs(e[np.isfinite(e)])
-    return float(np.median(size)) if size.size >= 30 else np.inf
+    return float(np.median(size)) if size.size >= _FEWEST else np.inf
 
 
 def _views_from_pairs(pair_lag: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mocap.geometry.cameras import Rig
+from mocap.geometry.times import nearest
 from mocap.skeletons import Skeleton
 from mocap.take import Keypoints2D
 from mocap.triangulate.rays import rays_through
@@ -47,14 +48,9 @@ def parts(skeleton: Skeleton) -> dict[str, np.ndarray]:
 
 def nearest_frames(view: Float[np.ndarray, " frames_v"], clock: Float[np.ndarray, " frames"]) -> np.ndarray:
     """For each moment of the clock the nearest frame of the view; -1 where none is within its half spacing."""
-    if not len(view):
-        return np.full(len(clock), -1)
-    right = np.clip(np.searchsorted(view, clock), 1, max(len(view) - 1, 1))
-    left = right - 1
-    right = np.minimum(right, len(view) - 1)
-    near = np.where(np.abs(view[left] - clock) <= np.abs(view[right] - clock), left, right)
-    spacing = np.median(np.diff(view)) if len(view) > 1 else 1e-3
-    return np.where(np.abs(view[near] - clock) <= 0.51 * spacing, near, -1)
+    spacing = float(np.median(np.diff(view))) if len(view) > 1 else 1e-3
+    index, near = nearest(clock, view, reach=0.51 * spacing)
+    return np.where(near, index, -1)
 
 
 def _flips(

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from rigs import look_at
 
 from mocap.detect.associate import associate
 from mocap.errors import DataError
@@ -61,15 +62,8 @@ def rig_of(count, *, radius=4.5, size=(1280, 720)):
     for k in range(count):
         angle = 2 * np.pi * (k / count if count > 2 else k / 4) + 0.3
         eye = np.array([radius * np.cos(angle), radius * np.sin(angle), 1.3 + 0.4 * (k % 2)])
-        forward = np.array([0, 0, 0.9]) - eye
-        forward /= np.linalg.norm(forward)
-        right = np.cross(forward, [0, 0, 1])
-        right /= np.linalg.norm(right)
-        T = np.eye(4)
-        T[:3, :3] = np.stack([right, np.cross(forward, right), forward])
-        T[:3, 3] = -T[:3, :3] @ eye
         K = np.array([[900.0, 0, size[0] / 2], [0, 900.0, size[1] / 2], [0, 0, 1]])
-        cameras.append(Camera(f"cam{k}", K, np.array([-0.1, 0.02, 0, 0, 0]), T, size))
+        cameras.append(Camera(f"cam{k}", K, np.array([-0.1, 0.02, 0, 0, 0]), look_at(eye), size))
     return Rig(tuple(cameras))
 
 

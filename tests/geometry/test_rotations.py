@@ -94,16 +94,6 @@ def test_the_two_jacobians_are_inverses(v: np.ndarray) -> None:
     np.testing.assert_allclose(product, np.eye(3), atol=1e-9)
 
 
-@given(directions, st.floats(0, 40))
-def test_canonical_is_the_same_rotation_within_half_a_turn(direction: np.ndarray, angle: float) -> None:
-    v = direction / np.linalg.norm(direction) * angle
-    same = rotations.canonical(v)
-    np.testing.assert_allclose(rotations.exp(same), rotations.exp(v), atol=1e-12)
-    assert np.linalg.norm(same) <= np.pi + 1e-12
-    if angle <= np.pi:
-        np.testing.assert_array_equal(same, v)
-
-
 @given(directions, directions)
 def test_between_turns_one_direction_into_the_other_by_the_least_angle(a: np.ndarray, b: np.ndarray) -> None:
     R = rotations.between(a, b)
