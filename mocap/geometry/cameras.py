@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -237,6 +237,8 @@ class Rig:
     cameras: tuple[Camera, ...]
     has_floor: bool = False
     """Whether the dataset says that z = 0 is the floor."""
+    R_world_file: Float[np.ndarray, "3 3"] = field(default_factory=lambda: np.eye(3))
+    """Turns the axes of the calibration's file to this world's: what a sentence about the file's axes needs."""
 
     def __post_init__(self) -> None:
         names = [c.name for c in self.cameras]

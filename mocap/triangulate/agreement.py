@@ -231,14 +231,20 @@ def out_of_place(
     return None, sorted(int(v) for v in order)
 
 
+_SAME_AXES = np.eye(3)
 _HEAD, _FEET = ("nose", "head", "head_top", "neck", "upper_neck"), ("left_ankle", "right_ankle")
 
 
-def heads_above_feet(skeleton: Skeleton, xyz: Float[np.ndarray, "frames joints 3"]) -> str | None:
+def heads_above_feet(
+    skeleton: Skeleton,
+    xyz: Float[np.ndarray, "frames joints 3"],
+    R_world_file: Float[np.ndarray, "3 3"] = _SAME_AXES,
+) -> str | None:
     """A sentence when people do not stand along +z: the calibration's up axis is not the one the dataset says.
 
-    Compares, over all frames, the direction from the ankles to the head with the world's axes. None when the head is
-    above the feet along z in most frames, when no axis explains the people better, or when there is nothing to see.
+    Compares, over all frames, the direction from the ankles to the head with the world's axes. None when people stand
+    upright in most frames, when no axis explains them better, or when there is nothing to see. The axis it names is one
+    of the calibration's file, whose axes `R_world_file` turns to the world's.
     """
     head = [j for j in _HEAD if skeleton.has(j)]
     if not head or not skeleton.has(*_FEET):
@@ -254,11 +260,34 @@ def heads_above_feet(skeleton: Skeleton, xyz: Float[np.ndarray, "frames joints 3
     axis = int(np.argmax(np.abs(mean)))
     if (axis == 2 and mean[2] > 0) or abs(mean[axis]) < 0.7:  # bent, lying this way and that: no one axis
         return None
-    name = ("-" if mean[axis] < 0 else "") + "xyz"[axis]
-    share = (up[:, 2] > 0).mean()
+    in_file = R_world_file.T @ np.where(np.arange(3) == axis, np.sign(mean), 0.0)
+    axis = int(np.argmax(np.abs(in_file)))
+    name = ("-" if in_file[axis] < 0 else "") + "xyz"[axis]
     return (
-        f"The head is above the feet along +z in only {share:.0%} of the frames; people seem to stand along {name}: "
-        f'is the calibration\'s up axis wrong? If so, say "world: {{up: {name}}}" in the dataset file.'
+        f"People stand upright in only {(up[:, 2] > 0.5).mean():.0%} of the frames: they seem to stand along {name} of "
+        f'the calibration. If its up axis was given wrong, say "world: {{up: {name}}}" in the dataset file.'
+    )
+
+
+_SOLES = ("left_heel", "right_heel", "left_big_toe", "right_big_toe", "left_foot_index", "right_foot_index", *_FEET)
+_OFF_FLOOR = (-0.15, 0.4)
+"""Between these heights [m] the lowest points of feet are usual: noise below, ankles alone or a low step above."""
+
+
+def feet_off_floor(skeleton: Skeleton, xyz: Float[np.ndarray, "frames joints 3"]) -> str | None:
+    """A sentence when the feet keep below the floor, or never come near it: the dataset's floor is wrong."""
+    places = [skeleton.index(j) for j in _SOLES if skeleton.has(j)]
+    heights = xyz[:, places, 2]
+    heights = heights[np.isfinite(heights).any(1)] if places else heights
+    if not heights.size:
+        return None
+    lowest = float(np.percentile(np.nanmin(heights, axis=1), 20))
+    if _OFF_FLOOR[0] <= lowest <= _OFF_FLOOR[1]:
+        return None
+    where = "below" if lowest < 0 else "above"
+    return (
+        f"The feet are mostly {abs(lowest):.2f} m {where} the floor: it seems to be {lowest:+.2f} m from where "
+        '"world: {floor: ...}" in the dataset file says.'
     )
 
 

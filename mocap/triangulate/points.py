@@ -19,6 +19,7 @@ from mocap.take import Keypoints2D, Keypoints3D
 from mocap.triangulate.agreement import (
     Lags,
     LeftOut,
+    feet_off_floor,
     find_lags,
     heads_above_feet,
     leave_out,
@@ -279,9 +280,11 @@ def triangulate(
         *_about_views(names, points.used, points.offered),
         *_about_joints(skeleton, found),
     ]
-    upside = heads_above_feet(skeleton, keypoints3d.xyz)
+    world = [heads_above_feet(skeleton, keypoints3d.xyz, rig.R_world_file)]
+    if rig.has_floor and not any(world):
+        world.append(feet_off_floor(skeleton, keypoints3d.xyz))
     seen2d = {**keypoints2d, **dict(zip(names, views, strict=True))}
-    return Triangulation(keypoints3d, seen2d, facts, warnings + ([upside] if upside else []))
+    return Triangulation(keypoints3d, seen2d, facts, [*warnings, *filter(None, world)])
 
 
 class _Points:

@@ -11,6 +11,7 @@ from walker import ring, seen, walker
 from mocap.errors import CalibrationError
 from mocap.geometry import rotations
 from mocap.geometry.cameras import Rig
+from mocap.io.calibration import to_z_up
 from mocap.skeletons import BODY25, SMPL24
 from mocap.take import Keypoints2D
 from mocap.triangulate import agreement
@@ -126,6 +127,27 @@ def test_a_world_that_lies_on_its_side_is_noticed_and_its_up_axis_named(axis: st
     said = agreement.heads_above_feet(BODY25, walker(T) @ np.array(UP[axis]).T)
     assert said is not None
     assert f"up: {axis}}}" in said
+
+
+@pytest.mark.parametrize("right", UP)
+@pytest.mark.parametrize("said", ["x", "y", "-x", "-y", "z", "-z"])
+def test_a_wrong_up_axis_is_answered_with_the_one_of_the_calibration(right: str, said: str):
+    in_file = walker(T) @ np.array(UP[right]).T  # people stand along `right` in the axes of the file
+    rig, turn = to_z_up(ring(2), said)
+    told = agreement.heads_above_feet(BODY25, in_file @ turn[:3, :3].T, rig.R_world_file)
+    if said == right:
+        assert told is None
+    else:
+        assert told is not None
+        assert f"up: {right}}}" in told
+
+
+@pytest.mark.parametrize(("shift", "where"), [(0.0, None), (-1.0, "below"), (0.9, "above")])
+def test_feet_that_keep_off_the_floor_are_noticed(shift: float, where: str | None):
+    told = agreement.feet_off_floor(BODY25, walker(T) + [0, 0, shift])
+    assert (told is None) == (where is None)
+    if told is not None:
+        assert f"m {where} the floor" in told
 
 
 def test_a_world_that_stands_upright_is_not_complained_of():

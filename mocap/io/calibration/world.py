@@ -39,4 +39,4 @@ def to_z_up(
     back = np.eye(4)
     back[:3, :3], back[:3, 3] = T[:3, :3].T, -T[:3, :3].T @ T[:3, 3]
     turned = tuple(dataclasses.replace(c, T_camera_world=c.T_camera_world @ back) for c in cameras)
-    return Rig(turned, has_floor=floor is not None), T
+    return Rig(turned, has_floor=floor is not None, R_world_file=T[:3, :3]), T
