@@ -269,7 +269,8 @@ def _progress(quiet: bool) -> Any:
 
 def _told_take(take: Take) -> str:
     facts = take.reports[0].facts
-    views = f"{len(take.footage)} views ({', '.join(take.footage)})" if take.footage else "no footage"
+    count = "1 view" if len(take.footage) == 1 else f"{len(take.footage)} views"
+    views = f"{count} ({', '.join(take.footage)})" if take.footage else "no footage"
     return (
         f"{facts['root']}: {views}, {len(take.frames)} frames at {take.fps:.4g} a second; "
         f"cameras from {facts['calibration']['file']}"

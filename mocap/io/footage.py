@@ -374,7 +374,7 @@ def common_clock(
             first of equals), so that a faster camera loses nothing.
 
     Raises:
-        DataError: No moment that two views see, or an empty range.
+        DataError: No moment that two views see, a view that sees none of them, or an empty range.
     """
     views = list(views)
     by_name = {view.name: view for view in views}
@@ -394,6 +394,14 @@ def common_clock(
     if not keep.any():
         told = ", ".join(f"{v.name} {v.timestamps[0]:.2f}-{v.timestamps[-1]:.2f} s" for v in views)
         raise DataError(f"No moment is seen by two views: {told}; check their offsets.")
+    first, last = chosen.timestamps[keep][[0, -1]]
+    for view, begin, end in zip(views, begins, ends, strict=True):
+        if begin > last or end < first:
+            raise DataError(
+                f'View "{view.name}" sees nothing while the others do ({view.timestamps[0]:.2f}-'
+                f"{view.timestamps[-1]:.2f} s against {first:.2f}-{last:.2f} s): correct its offset, or leave it out "
+                "with --subs."
+            )
     numbers = frame_numbers(chosen)
     if ranges is not None:
         start, end, step = ranges

@@ -324,6 +324,11 @@ def test_the_clock_is_the_view_with_most_frames_while_two_views_see():
     assert 'View "a" runs at 30 frames a second and "b"' in told and 'View "c" begins 0.250 s before "b"' in told
 
 
+def test_a_view_that_sees_none_of_the_take_is_named():
+    with pytest.raises(DataError, match=r'View "c" sees nothing while the others do .*offset'):
+        common_clock([view("a", 30, 30), view("b", 30, 30), view("c", 30, 30, start=30.0)])
+
+
 def test_one_view_is_a_clock_by_itself():
     clock = common_clock([view("a", 10, 25)])
     assert clock.frames.tolist() == list(range(10)) and clock.notes == []
