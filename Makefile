@@ -29,7 +29,7 @@ lint:
 
 body:
 	@$(PYTHON) tools/set_up.py tools
-	@$(BIN)/python tools/build_body.py
+	@$(BIN)/python tools/build_body.py all
 
 example:
 	@test -n "$(CMU)" || { echo "Say where the CMU clips are: make example CMU=cmu_30fps.npz" >&2; exit 2; }
