@@ -34,28 +34,28 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import numpy as np  # noqa: E402  (threads are fixed before)
-from scipy.sparse import csr_array  # noqa: E402
+import numpy as np
+from scipy.sparse import csr_array
 
-from mocap import quality, skeletons  # noqa: E402
-from mocap.bodies.kinematics import keypoints_of  # noqa: E402
-from mocap.bodies.load import embedded_arrays, load_body, unpack_rows  # noqa: E402
-from mocap.bodies.model import BodyModel  # noqa: E402
-from mocap.dataset import Dataset, first_take  # noqa: E402
-from mocap.detect.detectors.base import Detector  # noqa: E402
-from mocap.detect.detectors.mediapipe import Mediapipe  # noqa: E402
-from mocap.detect.detectors.replay import Replay  # noqa: E402
-from mocap.stages.associate import Associate  # noqa: E402
-from mocap.stages.base import Stage  # noqa: E402
-from mocap.stages.detect import Detect  # noqa: E402
-from mocap.stages.fit_shape import FitShape  # noqa: E402
-from mocap.stages.init_rt import InitRT  # noqa: E402
-from mocap.stages.refine_poses import RefinePoses  # noqa: E402
-from mocap.stages.triangulate import Triangulate  # noqa: E402
-from mocap.take import RunContext, Take  # noqa: E402
-from mocap.terms.k3d import K3d  # noqa: E402
-from mocap.terms.limits import Limits  # noqa: E402
-from mocap.terms.smooth import Smooth  # noqa: E402
+from mocap import quality, skeletons
+from mocap.bodies.kinematics import keypoints_of
+from mocap.bodies.load import embedded_arrays, load_body, unpack_rows
+from mocap.bodies.model import BodyModel
+from mocap.dataset import Dataset, first_take
+from mocap.detect.detectors.base import Detector
+from mocap.detect.detectors.mediapipe import Mediapipe
+from mocap.detect.detectors.replay import Replay
+from mocap.stages.associate import Associate
+from mocap.stages.base import Stage
+from mocap.stages.detect import Detect
+from mocap.stages.fit_shape import FitShape
+from mocap.stages.init_rt import InitRT
+from mocap.stages.refine_poses import RefinePoses
+from mocap.stages.triangulate import Triangulate
+from mocap.take import RunContext, Take
+from mocap.terms.k3d import K3d
+from mocap.terms.limits import Limits
+from mocap.terms.smooth import Smooth
 
 HIPS = ("left_hip", "right_hip")
 OTHERS = tuple(

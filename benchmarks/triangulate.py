@@ -25,16 +25,16 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import numpy as np  # noqa: E402  (threads are fixed before)
-import scipy  # noqa: E402
+import numpy as np
+import scipy
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-from rigs import look_at  # noqa: E402
+from rigs import look_at
 
-from mocap import skeletons  # noqa: E402
-from mocap.geometry.cameras import Camera, Rig  # noqa: E402
-from mocap.take import Keypoints2D  # noqa: E402
-from mocap.triangulate.points import triangulate  # noqa: E402
+from mocap import skeletons
+from mocap.geometry.cameras import Camera, Rig
+from mocap.take import Keypoints2D
+from mocap.triangulate.points import triangulate
 
 SIZE = (1920, 1080)
 JOINTS = len(skeletons.BODY25)

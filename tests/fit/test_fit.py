@@ -24,6 +24,7 @@ from mocap.terms.limits import Limits
 from mocap.terms.smooth import Smooth
 
 BODY25 = skeletons.BODY25
+LIMB_JOINTS = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 REST = (np.zeros((1, 3)), np.zeros((1, 3)), np.zeros((1, 23, 3)))
 
 
@@ -151,9 +152,10 @@ def test_first_poses_point_limbs_where_they_were_seen(body):
             assert np.degrees(np.arccos(np.clip(cosine[seen], -1, 1))).mean() < 12
 
 
-def test_motion_and_shape_are_recovered_from_noisy_points(body):
+@pytest.mark.parametrize("seed", [5, 6])
+def test_motion_and_shape_are_recovered_from_noisy_points(body, seed):
     frames = 60
-    betas, motion, xyz, points = moving(body, 5, frames)
+    betas, motion, xyz, points = moving(body, seed, frames)
     clock = np.arange(frames) / 30
     shape = fit_shape(body, points)
     root = fit_root(body, shape.betas, points, clock)
@@ -166,9 +168,10 @@ def test_motion_and_shape_are_recovered_from_noisy_points(body):
     truth = kinematics.joints_of(body, betas, motion.Rh, motion.Th, motion.poses)
     noise = np.nanmean(np.linalg.norm(points.xyz - xyz, axis=-1))
     assert np.linalg.norm(made - xyz, axis=-1).mean() < 0.6 * noise
-    # hands and toes end in joints that no keypoint tells about
-    seen = [i for i, name in enumerate(body.joint_names) if name.split("_")[-1] not in ("hand", "foot")]
-    assert np.linalg.norm(joints - truth, axis=-1)[:, seen].mean() < 0.025
+    # no keypoint tells how a bend is shared along the spine, nor how a hand is turned: what is claimed is the limbs
+    limbs = [i for i, name in enumerate(body.joint_names) if name.partition("_")[2] in LIMB_JOINTS]
+    assert len(limbs) == 12
+    assert np.linalg.norm(joints - truth, axis=-1)[:, limbs].mean() < 0.012
 
 
 def test_a_gap_of_the_whole_body_is_bridged(body):
