@@ -73,7 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--data", type=Path, metavar="YAML", help="the recording, such as config/datasets/mvimage.yml")
     add("--exp", type=Path, metavar="YAML", help="what to do with it, such as config/fitSMPL.yml")
-    add("--root", type=Path, metavar="FOLDER", help="folder of the recording, in place of the dataset's own")
+    add(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the recording (or file of 3D keypoints), in place of the dataset's own",
+    )
     add("--out", type=Path, metavar="FOLDER", help="where results go, in place of the experiment's output")
     add("--subs", nargs="+", metavar="VIEW", help="cameras to use (default: all)")
     add("--subs_vis", nargs="*", metavar="VIEW", help="cameras to draw the body over (default: all)")
@@ -137,12 +142,14 @@ def _run(args: argparse.Namespace) -> None:
     run = RunContext(output=experiment.output.absolute(), workers=args.workers or _cores(), views_drawn=data.subs_vis)
     if args.start is not None:
         pipeline.position(experiment.steps, args.start)
-    take = dataset.first_take(data, run, **_machine())
+    with _progress(args.quiet):
+        take = dataset.first_take(data, run, **_machine())
     say(_told_take(take))
     for note in take.reports[0].facts["notes"]:
         say(f"  {note}")
     for warning in take.reports[0].facts["warnings"]:
         say(f"  Warning: {warning}")
+    dataset.check_steps(data, experiment.steps)
     pipeline.make_output(run.output)
     with _progress(args.quiet):
         pipeline.check(experiment.steps, take)
@@ -269,12 +276,14 @@ def _progress(quiet: bool) -> Any:
 
 def _told_take(take: Take) -> str:
     facts = take.reports[0].facts
+    clock = f"{len(take.frames)} frames at {take.fps:.4g} a second"
+    if "keypoints3d" in facts:
+        read = facts["keypoints3d"]
+        people = "1 person" if len(take.people) == 1 else f"{len(take.people)} people"
+        return f"{read['file']}: {read['format']}, {people}, {read['skeleton']} in {read['unit']}, {clock}"
     count = "1 view" if len(take.footage) == 1 else f"{len(take.footage)} views"
     views = f"{count} ({', '.join(take.footage)})" if take.footage else "no footage"
-    return (
-        f"{facts['root']}: {views}, {len(take.frames)} frames at {take.fps:.4g} a second; "
-        f"cameras from {facts['calibration']['file']}"
-    )
+    return f"{facts['root']}: {views}, {clock}; cameras from {facts['calibration']['file']}"
 
 
 def _table(take: Take) -> str:
@@ -289,11 +298,16 @@ def _table(take: Take) -> str:
     for i, person in enumerate(quality.facts["people"]):
         fit: Mapping[str, Any] = person.get("reprojection_fit_px", {})
         who = f" of person {i}" if len(quality.facts["people"]) > 1 else ""
-        lines += ["", f"median reprojection{who} [px]"]
-        lines.append("camera".ljust(18) + " points" + ("    fit" if fit else ""))
-        for camera, points in person["reprojection_px"].items():
-            lines.append(f"{camera:<18}{_number(points)}{_number(fit.get(camera)) if fit else ''}")
-        lines.append("")
+        if person["reprojection_px"]:
+            lines += ["", f"median reprojection{who} [px]"]
+            lines.append("camera".ljust(18) + " points" + ("    fit" if fit else ""))
+            for camera, points in person["reprojection_px"].items():
+                lines.append(f"{camera:<18}{_number(points)}{_number(fit.get(camera)) if fit else ''}")
+            lines.append("")
+        else:
+            lines += ["", f"3D keypoints{who}"]
+            if person.get("distance_fit_m") is not None:
+                lines.append(f"{'distance from the fit':<30}{1000 * person['distance_fit_m']:8.1f} mm (median)")
         if person["body_joints_found"] is not None:
             lines.append(f"{'body joints found':<30}{100 * person['body_joints_found']:8.1f} %")
         lines.append(f"{'all joints found':<30}{100 * person['joints_found']:8.1f} %")
@@ -338,7 +352,7 @@ def _listed() -> str:
     import inspect
 
     from mocap import config, registry
-    from mocap.io import calibration, footage
+    from mocap.io import calibration, footage, stored_keypoints3d
 
     lines = ["stages (emc --help-stage NAME):"]
     stages = {name: config.stage_class(name) for name in registry.names(config.STAGES.package)}
@@ -349,6 +363,7 @@ def _listed() -> str:
         "formats written": config.choices(config.stage_class("write"), "formats"),
         "calibrations read": calibration.FORMATS,
         "footage read": (*footage.VIDEO_SUFFIXES, *footage.IMAGE_SUFFIXES),
+        "3D keypoints read": stored_keypoints3d.FORMATS,
     }.items():
         lines += ["", f"{title}:", f"  {', '.join(values)}"]
     return "\n".join(lines)

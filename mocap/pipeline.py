@@ -150,7 +150,9 @@ def _called(step: Step, before: Take) -> Take:
         raise DataError(f'Stage "{step.label}" changed {", ".join(touched)}, which it does not say it gives.')
     if after.reports[:-1] != before.reports[:-1] or len(after.reports) != len(before.reports):
         raise DataError(f'Stage "{step.label}" changed the reports of other stages.')
-    return after.replace(reports=(*after.reports[:-1], dataclasses.replace(after.reports[-1], seconds=seconds)))
+    report = after.reports[-1]
+    apart = sum(report.facts.get("seconds_apart", {}).values())
+    return after.replace(reports=(*after.reports[:-1], dataclasses.replace(report, seconds=seconds - apart)))
 
 
 def _changed(before: Take, after: Take) -> list[str]:

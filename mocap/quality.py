@@ -89,24 +89,29 @@ def _body_points(skeleton: skeletons.Skeleton) -> Bool[np.ndarray, " points"]:
 
 
 def of_take(take: Take) -> list[dict[str, Any]]:
-    """For each person: reprojection [px] by camera, share of joints found, limb spread [m], jitter [m/s^2]."""
+    """For each person: reprojection [px] by camera, share of joints found, limb spread [m], jitter [m/s^2].
+
+    And of a fitted body: the median distance of its keypoints from the points [m].
+    """
     told = []
     for person in take.people:
         k = person.keypoints3d
-        if k is None or take.rig is None:
+        if k is None:
             continue
         fitted = _fitted(person)
         there = k.confidence > 0
         body = _body_points(k.skeleton)
+        rig, clock = take.rig, take.timestamps
         one: dict[str, Any] = {
-            "reprojection_px": reprojection(take.rig, take.timestamps, person, k.xyz),
+            "reprojection_px": {} if rig is None else reprojection(rig, clock, person, k.xyz),
             "joints_found": float(there.mean()),
             "body_joints_found": float(there[:, body].mean()) if body.any() else None,
             "limb_spread_m": limb_spread(k.xyz, k.skeleton),
             "jitter": jitter(take.timestamps, k.xyz),
         }
         if fitted is not None:
-            one["reprojection_fit_px"] = reprojection(take.rig, take.timestamps, person, fitted)
+            one["reprojection_fit_px"] = {} if rig is None else reprojection(rig, clock, person, fitted)
+            one["distance_fit_m"] = float(np.median(np.linalg.norm(fitted - k.xyz, axis=-1)[there]))
             one["limb_spread_fit_m"] = limb_spread(fitted, k.skeleton)
             one["jitter_fit"] = jitter(take.timestamps, fitted)
         told.append(one)

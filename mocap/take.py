@@ -148,6 +148,8 @@ class Motion:
     """[m]"""
     poses: Float[np.ndarray, "frames joints 3"]
     """Local rotations of the model's joints after the root [rad]: 23 for SMPL."""
+    joint_sigma: Float[np.ndarray, "frames joints_with_root 3"] | None = None
+    """Standard deviation of the joints' positions in the world, per axis [m], the root first; None: not asked for."""
 
     def __post_init__(self) -> None:
         frames = len(self.Rh)
@@ -189,8 +191,10 @@ class Report:
     label: str
     stage: str
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """JSON-able. The key `warnings` holds sentences for the user."""
+    """JSON-able. The key `warnings` holds sentences for the user; `seconds_apart` what took time beside the stage's own
+    work, by name [s]."""
     seconds: float = 0.0
+    """Without `seconds_apart`."""
 
 
 PERSON_FIELDS = ("keypoints2d", "keypoints3d", "body", "shape", "motion")
@@ -215,6 +219,8 @@ class Take:
     renderings: tuple[Any, ...] = ()
     """Pictures to be drawn, as data (see `render`); `make_video` draws and encodes them."""
     reports: tuple[Report, ...] = ()
+    floor: bool = False
+    """Whether z = 0 is known to be the floor, in a take without a rig that would say so."""
 
     def __post_init__(self) -> None:
         _check(len(self.timestamps) == len(self.frames), "A take needs one frame number per timestamp.")
@@ -224,6 +230,11 @@ class Take:
     def fps(self) -> float:
         """Median frame rate of the take's clock [1/s]; 30 for a single frame, which has none of its own."""
         return float(1 / np.median(np.diff(self.timestamps))) if len(self.timestamps) > 1 else 30.0
+
+    @property
+    def has_floor(self) -> bool:
+        """Whether z = 0 is known to be the floor."""
+        return self.floor if self.rig is None else self.rig.has_floor
 
     def replace(self, **changes: Any) -> Take:
         """A take with these fields changed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -12,9 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rigs
+import synthetic
 import toys
 
-from mocap import __version__, cli, progress
+from mocap import __version__, cli, config, progress
+from mocap.bodies import kinematics, load
+from mocap.geometry import rotations
+from mocap.registry import Named
 
 EXPERIMENT = "output: out\nstages: {see: {}, lift: {max_error: 0.5}, fit_shape: {}, write: {}}"
 
@@ -242,6 +247,105 @@ def test_a_reader_that_goes_away_is_no_error():
         f"{sys.executable} -m mocap.cli --help | head -1", shell=True, capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
+
+
+class TestKeypoints3D:
+    """`--data config/datasets/keypoints3d.yml --exp config/fitSMPL3d.yml --root FILE`, with the stages that ship."""
+
+    @pytest.fixture(autouse=True)
+    def shipped(self, monkeypatch):
+        monkeypatch.setattr(config, "STAGES", Named("mocap.stages", "stage"))
+
+    def emc(self, *words: str) -> int:
+        return cli.main(
+            ["--data", "config/datasets/keypoints3d.yml", "--exp", "config/fitSMPL3d.yml", "--root", "points.npz"]
+            + ["--out", "out", *words]
+        )
+
+    def save(self, body, seed: int = 0) -> np.ndarray:
+        """points.npz of somebody who sways, and the true joints."""
+        Rh, Th, poses = synthetic.random_motion(seed, 12, spread=0.15)
+        upright = rotations.log(rotations.exp(np.array([np.pi / 2, 0, 0])))  # the body's y axis to the world's z
+        Rh = np.broadcast_to(upright, Rh.shape)
+        betas = np.zeros(body.n_betas)
+        xyz = kinematics.keypoints_of(body, "body25", betas, Rh, Th, poses)
+        values = np.concatenate([xyz, np.ones((12, 25, 1))], axis=-1)
+        np.savez("points.npz", keypoints3d=values, fps=30.0, skeleton="body25")
+        return kinematics.joints_of(body, betas, Rh, Th, poses)
+
+    def own_body(self) -> list[str]:
+        """A model of fewer vertices in SMPL's format and its keypoint regressor, as a user has them: the words."""
+        body = load.load_body("embedded")
+        keypoints = body.regressors["body25"].toarray()
+        used = np.flatnonzero(keypoints.any(0) | body.J_regressor.toarray().any(0))
+        parts = {
+            "v_template": body.v_template[used],
+            "shapedirs": body.shapedirs[used],
+            "posedirs": body.posedirs[used],
+            "weights": body.weights[used],
+            "J_regressor": body.J_regressor.toarray()[:, used],
+            "kintree_table": np.array([body.parents % 2**32, np.arange(24)], dtype=np.uint32),
+            "f": np.array([[0, 1, 2]], dtype=np.uint32),
+        }
+        Path("SMPL_NEUTRAL.pkl").write_bytes(pickle.dumps(parts, 2))
+        np.save("J_regressor_body25.npy", keypoints[:, used])
+        words = ("model=SMPL_NEUTRAL.pkl", "regressor=J_regressor_body25.npy")
+        return [w for word in words for w in ("--set", f"stages.load_body_model.{word}")]
+
+    def test_a_users_body_is_fitted_to_points(self, capsys):
+        truth = self.save(load.load_body("embedded"))
+        assert self.emc(*self.own_body(), "--set", "stages.refine_poses.losses.limits.weight=0") == 0
+        out = capsys.readouterr().out
+        assert "points.npz: npz, 1 person, body25 in m (the format's), 12 frames at 30 a second" in out
+        assert "distance from the fit" in out
+        assert "reprojection" not in out
+        with np.load("out/result.npz") as found:
+            assert str(found["body"]) == "SMPL_NEUTRAL"
+            assert np.linalg.norm(found["joints"] - truth, axis=-1).mean() < 0.03
+        report = json.loads(Path("out/report.json").read_text())
+        assert report["complete"]
+        assert [s["label"] for s in report["stages"]][1:-1] == [
+            "load_body_model", "fit_shape", "init_rt", "refine_poses", "write"
+        ]  # fmt: skip
+        assert all(s["seconds"] >= 0 for s in report["stages"])
+        assert report["stages"][-1]["people"][0]["distance_fit_m"] < 0.02
+        assert not Path("out/intri.yml").exists()
+
+    def test_a_changed_file_is_fitted_anew(self, capsys):
+        body = load.load_body("embedded")
+        self.save(body)
+        assert self.emc() == 0
+        assert self.emc("--from", "write") == 0
+        self.save(body, seed=1)
+        capsys.readouterr()
+        assert self.emc("--from", "write") == 2
+        assert "its input keypoints3d has changed" in capsys.readouterr().err
+
+    def test_check_reads_the_points_and_runs_nothing(self, capsys):
+        self.save(load.load_body("embedded"))
+        assert self.emc("--check") == 0
+        assert "All is well: load_body_model, fit_shape, init_rt, refine_poses, write" in capsys.readouterr().out
+        assert not Path("out/report.json").exists()
+
+    def test_check_finds_that_a_body_lacks_the_keypoints(self, capsys):
+        self.save(load.load_body("embedded"))
+        assert self.emc("--check", *self.own_body()[:2]) == 2
+        assert "no keypoints are known on such a mesh" in capsys.readouterr().err
+
+    def test_an_experiment_that_needs_footage_is_refused_with_the_one_that_does_not(self, capsys):
+        self.save(load.load_body("embedded"))
+        assert self.emc("--exp", "config/fitSMPL.yml") == 2
+        err = capsys.readouterr().err
+        assert 'Stage "detect" needs footage' in err
+        assert "--exp config/fitSMPL3d.yml" in err
+        assert err.count("\n") == 1
+
+    def test_a_file_that_is_none_is_one_sentence(self, capsys):
+        Path("points.npz").write_bytes(b"PK\x03\x04 and no more")
+        assert self.emc() == 2
+        err = capsys.readouterr().err
+        assert err.startswith("emc: points.npz: this is no npz of numbers")
+        assert err.count("\n") == 1
 
 
 class TestProgress:

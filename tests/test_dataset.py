@@ -14,6 +14,7 @@ import rigs
 from mocap.config import Override
 from mocap.dataset import first_take, read_dataset
 from mocap.errors import BadFile, CalibrationError, ConfigError, DataError, MissingFile, UnknownName
+from mocap.skeletons import BODY25
 from mocap.take import RunContext
 
 
@@ -181,3 +182,96 @@ def test_numbers_that_count_no_frames_are_told():
     openpose("07", 3)
     with pytest.raises(DataError, match=r'View "01": the frames of .*01_json are numbered 3 to 20240101120000'):
         take("{root: take, keypoints: openpose}")
+
+
+class TestKeypoints3D:
+    """A dataset that begins with 3D keypoints."""
+
+    def points(self, frames: int = 6) -> np.ndarray:
+        """People-sized points with z up: (frames, 25, 3) [m]."""
+        rng = np.random.default_rng(3)
+        xyz = rng.uniform([-0.2, -0.1, 0.9], [0.2, 0.1, 1.3], (25, 3))
+        xyz[[0, 1, 2, 5], 2], xyz[[10, 11, 13, 14], 2] = 1.5, 0.3
+        return xyz + 0.01 * np.arange(frames)[:, None, None]
+
+    def save(self, name: str = "points.npz", **arrays) -> str:
+        np.savez(name, **{"keypoints3d": self.points(), "fps": 50.0, "skeleton": "body25"} | arrays)
+        return name
+
+    def test_people_have_keypoints_and_there_are_no_cameras(self):
+        made = take(f"{{root: {self.save()}, keypoints3d: .}}")
+        assert made.rig is None
+        assert not made.footage
+        (person,) = made.people
+        assert person.keypoints3d.xyz == pytest.approx(self.points())
+        assert np.isnan(person.keypoints3d.covariance).all()
+        assert person.keypoints3d.covariance.base.nbytes == 8  # of two hours it would be 400 MB
+        assert made.fps == pytest.approx(50)
+        facts = made.reports[0].facts
+        assert facts["keypoints3d"]["people"] == {"0": {"joints_missing": [], "found": 1.0}}
+        assert facts["keypoints3d"]["unit"] == "m (the format's)"
+        assert facts["machine"] == "a test"
+        json.dumps(facts)
+
+    def test_root_may_be_a_folder(self):
+        Path("all").mkdir()
+        self.save("all/points.npz")
+        assert len(take("{root: all, keypoints3d: points.npz}").people) == 1
+
+    def test_ranges_choose_frames_by_their_numbers(self):
+        path = self.save(frames=np.arange(10, 16))
+        made = take(f"{{root: {path}, keypoints3d: ., ranges: [11, 15, 2]}}")
+        assert made.frames.tolist() == [11, 13]
+        assert made.timestamps == pytest.approx([0.02, 0.06])
+        assert made.people[0].keypoints3d.xyz == pytest.approx(self.points()[[1, 3]])
+
+    def test_another_up_axis_and_a_floor_come_to_z_and_zero_with_their_covariance(self):
+        spread = np.broadcast_to(np.diag([1e-6, 4e-6, 9e-6]), (6, 25, 3, 3))
+        turned = np.roll(self.points(), -1, axis=-1)  # y up: (x, y, z) of the file is (y, z, x) of the world
+        path = self.save(keypoints3d=turned, keypoints3d_covariance=spread, keypoints3d_confidence=np.ones((6, 25)))
+        made = take(f"{{root: {path}, keypoints3d: ., world: {{up: y, floor: 0.2}}}}").people[0].keypoints3d
+        assert made.xyz[..., 2] == pytest.approx(turned[..., 1] - 0.2)
+        assert made.xyz[..., 1] == pytest.approx(-turned[..., 2])
+        assert made.covariance[0, 0] == pytest.approx(np.diag([1e-6, 9e-6, 4e-6]))
+
+    def test_heads_below_feet_are_warned_of_with_the_axis_that_would_be_right(self):
+        path = self.save(keypoints3d=np.roll(self.points(), -1, axis=-1))
+        made = take(f"{{root: {path}, keypoints3d: .}}")
+        assert "data.world.up=y" in made.reports[0].facts["warnings"][0]
+        made = take(f"{{root: {path}, keypoints3d: ., world: {{up: y}}}}")
+        assert made.reports[0].facts["warnings"] == []
+
+    @pytest.mark.parametrize(
+        ("text", "error", "parts"),
+        [
+            ("{root: points.npz}", ConfigError, ["points.npz is a file", "config/datasets/keypoints3d.yml"]),
+            ("{root: nowhere.npz, keypoints3d: .}", MissingFile, ["3D keypoints not found: nowhere.npz", "--root"]),
+            ("{root: points.npz, keypoints3d: ., subs: [01]}", ConfigError, ["subs", "views", "have none"]),
+            ("{root: points.npz, keypoints3d: ., ranges: [9, 12, 1]}", DataError, ["--ranges 9 12 1", "frames 0 to 5"]),
+            ("{root: points.npz, keypoints3d: ., ranges: [0, 4, 0]}", DataError, ["at least 1, not 0"]),
+            ("{root: points.npz, keypoints3d: ., skeleton: body2}", UnknownName, ['"body2"', "body25"]),
+            ("{root: points.npz, keypoints3d: ., skeleton: coco17}", BadFile, ["25 joints", "coco17 has 17"]),
+            ("{root: points.npz, keypoints3d: ., unit: mm}", DataError, ["times too small", "unit: m`"]),
+        ],
+    )  # fmt: skip
+    def test_a_mistake_is_told(self, text, error, parts):
+        self.save()
+        with pytest.raises(error) as caught:
+            take(text)
+        assert all(part in str(caught.value) for part in parts), str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_real_points_of_pose2sim(self, shared_data):
+        file = shared_data / "pose2sim_balancing/pose2sim_result/S00_P00_T01_BalancingTrial_0-100.trc"
+        made = take(f"{{root: {file}, keypoints3d: .}}")
+        facts = made.reports[0].facts
+        assert len(made.frames) == 100
+        assert made.fps == pytest.approx(60)
+        assert facts["keypoints3d"]["points_unmatched"] == ["Head"]
+        assert facts["keypoints3d"]["people"]["0"]["joints_missing"] == [
+            "mid_hip", "right_eye", "left_eye", "right_ear", "left_ear"
+        ]  # fmt: skip
+        assert facts["warnings"] == []
+        xyz = made.people[0].keypoints3d.xyz
+        above = xyz[:, BODY25.index("nose"), 2] - xyz[:, BODY25.index("right_heel"), 2]
+        assert 1.3 < above.max() < 1.6  # when he stands straight

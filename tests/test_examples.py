@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from mocap import cli
+from mocap.evaluate import compare_files
 from mocap.io.results import read_result_npz
 
 SHORT = ("--ranges", "30", "105", "1")
@@ -26,7 +27,7 @@ stages:
   load_body_model: {}
   fit_shape: {}
   init_rt: {}
-  refine_poses: {losses: {k3d: {}, smooth: {}, limits: {}}}
+  refine_poses: {}
   write: {formats: [easymocap, npz, amass]}
 """
 
@@ -84,7 +85,11 @@ def test_the_main_job_is_within_25_mm_of_the_truth(run, example):
     wanted = "detect associate triangulate load_body_model fit_shape init_rt refine_poses write".split()
     assert [label for label in labels if label in wanted] == wanted
     fit = next(s for s in report["stages"] if s["label"] == "refine_poses")["people"][0]
-    assert all(p["converged"] and p["cost_by_term"] for p in fit["passes"].values())
+    assert fit["converged"] and fit["passes"]["take"]["cost_by_term"]
+    told = compare_files(out / "result.npz", example / "truth.npz")
+    assert told["foot_slide_mm_frame"] < 2
+    sigma = fit["joint_sigma"]["by_joint"]
+    assert 0.001 < sigma["left_knee"] < 0.03 and sigma["left_hand"] > sigma["left_shoulder"]
     with np.load(out / "result.npz") as result:
         assert set(
             "poses Rh Th shapes keypoints3d keypoints3d_fit joints fps frames timestamps skeleton".split()

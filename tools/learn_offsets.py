@@ -28,8 +28,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from build_body import OFFSETS, SIDES, shapes_of
+from cmu import clip_motion
 from jaxtyping import Float
-from make_example import clip_motion, clouds, make_rig
+from make_example import clouds, make_rig
 from scipy.sparse import csr_array, vstack
 
 from mocap.bodies.kinematics import Skinner

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+from cmu import clip_motion, cut
 
 from mocap.bodies.kinematics import Skinner, keypoints_of
 from mocap.bodies.load import load_body
@@ -40,87 +40,8 @@ from mocap.render.software import SoftwareRasteriser
 from mocap.skeletons import BODY25
 from mocap.take import Keypoints3D, Motion, Person, RunContext, Take
 
-FLOOR_WORLD = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-"""The clips' axes (y up, z forward) to the world's (z up)."""
 LAMP = Light(towards=(0.36, -0.30, 0.883), key=0.62, sky=0.40, bounce=0.22, gleam=0.04, rim=0.05)
 ROOM_LOW, ROOM_HIGH = np.array([-5.2, -4.6, 0.0]), np.array([5.2, 4.6, 3.0])
-
-# ---------------------------------------------------------------------------------------------------------- motion
-
-_FROM_CMU = (
-    "hip lThigh rThigh - lShin rShin - lFoot rFoot chest - - neck lCollar rCollar head lShldr rShldr lForeArm rForeArm "
-    "lHand rHand - -"
-).split()
-"""For each joint of SMPL the CMU bone that turns with it; '-' keeps its parent's rotation, or is shared out below."""
-
-
-def matrices(quaternions: np.ndarray) -> np.ndarray:
-    """Unit quaternions (x, y, z, w) as rotation matrices."""
-    q = quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(np.linalg.norm(q[..., :3], axis=-1), q[..., 3])
-    sine = np.linalg.norm(q[..., :3], axis=-1, keepdims=True)
-    return rotations.exp(q[..., :3] / np.maximum(sine, 1e-12) * angle[..., None])
-
-
-def clip_motion(path: Path, clip: str, body: BodyModel, betas: np.ndarray) -> tuple[Motion, float]:
-    """A CMU clip on this body, its T-pose frame dropped, feet on z = 0, centred; and its frame rate."""
-    with np.load(path) as data:
-        names = [Path(str(n)).stem for n in data["clip_names"]]
-        if clip not in names:
-            raise SystemExit(f"{path} has no clip {clip}; it has {', '.join(names)}.")
-        first, last = data["clip_start"][names.index(clip)] + 1, data["clip_start"][names.index(clip) + 1]
-        local = matrices(data["quat_xyzw"][first:last].astype(float))
-        root = data["root_pos"][first:last].astype(float) * 0.01
-        bones, parents = [str(n) for n in data["joint_names"]], data["parents"]
-        offsets, fps = data["offsets"] * 0.01, float(data["fps"])
-    world, place = local.copy(), np.repeat(root[:, None], len(bones), axis=1)
-    for j, parent in enumerate(parents):
-        if parent >= 0:
-            world[:, j] = world[:, parent] @ local[:, j]
-            place[:, j] = place[:, parent] + world[:, parent] @ offsets[j]
-    # the trunk's two bones are shared out over SMPL's three: half the abdomen's bend at spine1, the rest at spine2
-    half = rotations.exp(0.5 * rotations.log(local[:, bones.index("abdomen")]))
-    turned = {"spine1": world[:, 0] @ half, "spine2": world[:, bones.index("abdomen")]}
-    G = np.empty((len(root), body.n_joints, 3, 3))
-    for j, (name, bone) in enumerate(zip(body.joint_names, _FROM_CMU, strict=True)):
-        G[:, j] = turned.get(name, G[:, body.parents[j]] if bone == "-" else world[:, bones.index(bone)])
-    relative = np.swapaxes(G[:, body.parents[1:]], -1, -2) @ G[:, 1:]
-    poses, R = rotations.log(relative), FLOOR_WORLD @ G[:, 0]
-
-    J = body.J_regressor @ body.rest(betas).astype(float)
-    ours = _leg(J, [body.joint_names.index(n) for n in ("left_hip", "left_knee", "left_ankle")])
-    theirs = _leg(place[0], [bones.index(b) for b in ("lThigh", "lShin", "lFoot")])
-    hips = place[:, [bones.index("lThigh"), bones.index("rThigh")]].mean(1) @ FLOOR_WORLD.T * (ours / theirs)
-    Th = hips - R @ J[[body.joint_names.index("left_hip"), body.joint_names.index("right_hip")]].mean(0)
-    Th[:, :2] -= 0.5 * (Th[:, :2].min(0) + Th[:, :2].max(0))
-    motion = Motion(rotations.log(R), Th, poses)
-    return grounded(motion, body, betas, fps), fps
-
-
-def _leg(p: np.ndarray, joints: list[int]) -> float:
-    """Length of thigh and shin [m]."""
-    return float(np.linalg.norm(np.diff(p[joints], axis=0), axis=-1).sum())
-
-
-def cut(motion: Motion, first: int, last: int) -> Motion:
-    """Frames `first` to `last`, moved so that the middle of the way is at x = y = 0."""
-    Th = motion.Th[first:last].copy()
-    Th[:, :2] -= 0.5 * (Th[:, :2].min(0) + Th[:, :2].max(0))
-    return Motion(motion.Rh[first:last], Th, motion.poses[first:last])
-
-
-def grounded(motion: Motion, body: BodyModel, betas: np.ndarray, fps: float) -> Motion:
-    """The motion lifted or lowered, smoothly over time, so that the lower sole is on the floor.
-
-    The clips' bones are not this body's: without it soles hover and sink by up to 5 cm. What is higher than 15 cm
-    above the floor is a jump and stays one.
-    """
-    skinner = Skinner(body, betas)
-    soles = np.array([v[:, 2].min() for v in skinner.chunks(motion.Rh, motion.Th, motion.poses)])
-    standing = np.percentile(soles, 25)
-    drop = gaussian_filter1d(np.where(soles - standing < 0.15, soles, standing), 0.08 * fps, mode="nearest")
-    return Motion(motion.Rh, motion.Th - drop[:, None] * [0, 0, 1.0], motion.poses)
-
 
 # ------------------------------------------------------------------------------------------------------------- rig
 

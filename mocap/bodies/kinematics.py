@@ -16,9 +16,9 @@ The root turns about the MODEL's origin (EasyMocap's Rh/Th): v = R(Rh) SMPL(pose
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -30,6 +30,8 @@ from mocap.errors import UnknownName
 from mocap.geometry import rotations
 from mocap.skeletons import Skeleton
 
+_LITTLE = 2e-4
+"""Pose features that move a point by less than this [m/rad] are left out of approximate Jacobians."""
 _NEGLIGIBLE = 1e-9
 """A folded coefficient below this [m or 1] moves no keypoint by a nanometre; it is left out."""
 
@@ -46,29 +48,33 @@ class KeypointRig:
     """Joints after the root by their depth in the tree."""
     pair_keypoint: Int[np.ndarray, " pairs"]
     pair_joint: Int[np.ndarray, " pairs"]
-    starts: Int[np.ndarray, " keypoints"]
-    """Where each keypoint's pairs begin."""
     A: Float[np.ndarray, " pairs"]
     B: Float[np.ndarray, "pairs 3"]
     B_shape: Float[np.ndarray, "pairs 3 betas"]
     B_pose: Float[np.ndarray, "pairs_3 features"] | None
     """None when no keypoint feels the pose features."""
     moved: Int[np.ndarray, "moves 2"]
-    """(keypoint, joint) such that turning the joint moves the keypoint; the root left out (it moves all)."""
+    """(keypoint, joint) such that the keypoint hangs below the joint; the root left out (it moves all)."""
     subtree: csr_array
     """(moves, pairs): which pairs hang below the joint."""
     subtree_A: Float[np.ndarray, " moves"]
+    places: Int[np.ndarray, " moves_9"]
+    """Where the moves' 3x3 blocks lie in a frame's Jacobian."""
+    gather: Float[np.ndarray, "keypoints pairs"]
+    """Which pairs make up each keypoint."""
+    below: Float[np.ndarray, "joints pairs"]
+    """Which pairs hang below each joint."""
     bent: Int[np.ndarray, "bends 2"]
-    """(pair, joint) such that turning the joint changes the pair's b through the pose features, sorted by move."""
-    bend_B: Float[np.ndarray, "bends 3 9"]
-    bend_moves: Int[np.ndarray, " bent_moves"]
-    """The moves that have bends."""
-    bend_starts: Int[np.ndarray, " bent_moves"]
+    """(pair, joint) such that turning the joint changes the pair's b through the pose features by much."""
+    bend_places: Int[np.ndarray, " bent_moves_9"]
+    """Where the 3x3 blocks they add to lie in a frame's Jacobian."""
+    bend_sum: csr_array
+    """(blocks, bends): which bends make up each block."""
 
     @property
     def n_keypoints(self) -> int:
         """Keypoints of the skeleton."""
-        return len(self.starts)
+        return len(self.gather)
 
     @property
     def n_parameters(self) -> int:
@@ -88,9 +94,56 @@ class Posed:
     """World rotations of the joints."""
     joints: Float[np.ndarray, "frames joints 3"]
     keypoints: Float[np.ndarray, "frames keypoints 3"]
+    pairs: Float[np.ndarray, "frames pairs 3"]
+    """What each pair adds to its keypoint, in the world."""
+    n_betas: int
     jacobian: Float[np.ndarray, "frames keypoints 3 parameters"] | None = None
     """d keypoints / d parameters, when asked for."""
+    approximate: bool = False
+    """Whether the Jacobians are float32 and leave out pose features that move little; :meth:`pull_back` does not."""
     shape_jacobian: Float[np.ndarray, "frames keypoints 3 betas"] | None = None
+
+    @cached_property
+    def vectors(self) -> Float[np.ndarray, "frames posed_joints 3"]:
+        """Rotation vectors of the joints after the root [rad], angle at most pi."""
+        return rotations.log(self.R[:, 1:])
+
+    @cached_property
+    def by_step(self) -> Float[np.ndarray, "frames posed_joints 3 3"]:
+        """d vectors / d local step of each joint."""
+        return rotations.right_jacobian_inverse(self.vectors)
+
+    def pull_back(
+        self, gradient: Float[np.ndarray, "frames keypoints 3"]
+    ) -> tuple[Float[np.ndarray, "frames parameters"], Float[np.ndarray, " betas"]]:
+        """The gradient by the parameters, and by the betas, of something with this gradient by the keypoints.
+
+        Exact, and made without a Jacobian: keypoints pull on the joints above them as forces do on a chain.
+        """
+        rig, frames = self.rig, len(self.R)
+        force = gradient[:, rig.pair_keypoint]
+        scaled = rig.A[:, None] * force
+        out = np.empty((frames, 1 + rig.body.n_joints, 3))
+        whole = rig.below @ np.concatenate([_cross(self.pairs, force), scaled], axis=-1)
+        torque, push = whole[..., :3], whole[..., 3:]  # of all below each joint: about the origin, and on the joint
+        out[:, 0] = push[:, 0]
+        about = np.concatenate([self.Th[:, None], self.joints[:, 1:]], axis=1)
+        out[:, 1:] = _turn_back(self.G, torque - _cross(about, push))
+        local = _turn_back(self.G[:, rig.pair_joint], force).reshape(frames, -1)
+        if rig.B_pose is not None:
+            by_features = (local @ rig.B_pose).reshape(frames, -1, 3, 3)
+            turn = self.R[:, 1:].swapaxes(-1, -2) @ by_features  # d R / d step about axis a is R [a]x
+            for axis, (i, j) in enumerate(((2, 1), (0, 2), (1, 0))):
+                out[:, 2:, axis] += turn[..., i, j] - turn[..., j, i]
+        n = self.n_betas
+        by_shape = local.sum(0) @ (rig.B_shape - rig.A[:, None, None] * rig.J_shape[rig.pair_joint]).reshape(
+            -1, rig.J_shape.shape[-1]
+        )
+        parents = rig.body.parents
+        above = np.concatenate([self.G[:, :1], self.G[:, parents[1:]]], axis=1)
+        offsets = np.concatenate([rig.J_shape[:1], rig.J_shape[1:] - rig.J_shape[parents[1:]]])
+        by_shape = by_shape + np.einsum("jd,jdb->b", _turn_back(above, push).sum(0), offsets)
+        return out.reshape(frames, -1), by_shape[:n]
 
 
 def keypoint_matrix(body: BodyModel, skeleton: Skeleton) -> csr_array:
@@ -192,23 +245,18 @@ def _assemble(
         depth[j] = depth[body.parents[j]] + 1
     levels = tuple(np.flatnonzero(depth == d) for d in range(1, depth.max() + 1))
 
-    feels = np.abs(B_pose.reshape(len(pair), 3, -1, 9)).max((1, 3)) > _NEGLIGIBLE  # (pairs, joints - 1)
     below = ancestors[pair[:, 1]]  # (pairs, joints)
     moves = np.zeros((n_keypoints, n_joints), dtype=bool)
     np.logical_or.at(moves, pair[:, 0], below)
-    if feels.size:
-        np.logical_or.at(moves[:, 1:], pair[:, 0], feels)
     moves[:, 0] = False
     moved = np.argwhere(moves)
     subtree = csr_array((moved[:, :1] == pair[:, 0]) & below[:, moved[:, 1]].T, dtype=float)
-    bends = np.argwhere(feels) + [0, 1] if feels.size else np.zeros((0, 2), dtype=int)
-    move_number = np.full((n_keypoints, n_joints), -1)
-    move_number[moved[:, 0], moved[:, 1]] = np.arange(len(moved))
-    of_move = move_number[pair[bends[:, 0], 0], bends[:, 1]]
-    order = np.argsort(of_move, kind="stable")
-    bends, of_move = bends[order], of_move[order]
-    bend_moves, bend_starts = np.unique(of_move, return_index=True)
-    bend_B = B_pose.reshape(len(pair), 3, -1, 9)[bends[:, 0], :, bends[:, 1] - 1] if len(bends) else np.zeros((0, 3, 9))
+    entries = np.arange(n_keypoints * 3 * (1 + n_joints) * 3).reshape(n_keypoints, 3, 1 + n_joints, 3)
+    feels = B_pose.size > 0 and np.abs(B_pose).max() > _NEGLIGIBLE
+    strong = np.abs(B_pose.reshape(len(pair), 3, -1, 9)).max((1, 3)) > _LITTLE if feels else np.zeros((0, 0))
+    bent = np.argwhere(strong) + [0, 1] if feels else np.zeros((0, 2), dtype=int)
+    blocks, block = np.unique(pair[bent[:, 0], 0] * (1 + n_joints) + 1 + bent[:, 1], return_inverse=True)
+    bend_sum = csr_array((np.ones(len(bent)), (block, np.arange(len(bent)))), shape=(len(blocks), len(bent)))
     J_template, J_shape = _rest_joints(body)
     return KeypointRig(
         body=body,
@@ -218,18 +266,19 @@ def _assemble(
         levels=levels,
         pair_keypoint=pair[:, 0],
         pair_joint=pair[:, 1],
-        starts=np.searchsorted(pair[:, 0], np.arange(n_keypoints)),
         A=A,
         B=B,
         B_shape=B_shape.astype(float),
-        B_pose=B_pose.reshape(3 * len(pair), -1).astype(float) if len(bends) else None,
+        B_pose=B_pose.reshape(3 * len(pair), -1).astype(float) if feels else None,
         moved=moved,
         subtree=subtree,
         subtree_A=subtree @ A,
-        bent=bends,
-        bend_B=bend_B.astype(float),
-        bend_moves=bend_moves,
-        bend_starts=bend_starts,
+        places=entries[moved[:, 0], :, 1 + moved[:, 1]].ravel(),
+        below=below.T.astype(float),
+        gather=(np.arange(n_keypoints)[:, None] == pair[:, 0]).astype(float),
+        bent=bent,
+        bend_places=entries[blocks // (1 + n_joints), :, blocks % (1 + n_joints)].ravel(),
+        bend_sum=bend_sum,
     )
 
 
@@ -266,6 +315,7 @@ def pose(
     Th: Float[np.ndarray, "frames 3"],
     *,
     jacobian: bool = False,
+    approximate: bool = False,
     shape_jacobian: bool = False,
 ) -> Posed:
     """Joints and keypoints of a body, with their Jacobians when asked.
@@ -276,6 +326,8 @@ def pose(
         R: Local rotations as matrices, the root's first.
         Th: Translation [m].
         jacobian: Also d keypoints / d (Th, local steps of the root and the joints).
+        approximate: Make that Jacobian in single precision and without pose features that move little: several times
+            faster, and good for the curvature of an objective; :meth:`Posed.pull_back` stays exact.
         shape_jacobian: Also d keypoints / d betas (as many as given).
     """
     frames, n_betas = len(R), len(betas)
@@ -287,7 +339,7 @@ def pose(
     c = b - rig.A[:, None] * J[rig.pair_joint]
     G_pair = G[:, rig.pair_joint]
     y = (G_pair @ c[..., None])[..., 0] + rig.A[:, None] * p[:, rig.pair_joint]
-    keypoints = np.add.reduceat(y, rig.starts, axis=1)
+    keypoints = rig.gather @ y
     return Posed(
         rig,
         R,
@@ -295,9 +347,32 @@ def pose(
         G,
         p,
         keypoints,
-        _jacobian(rig, R, Th, G, p, G_pair, y, keypoints) if jacobian else None,
-        _shape_jacobian(rig, n_betas, G, G_pair) if shape_jacobian else None,
+        y,
+        n_betas,
+        _jacobian(rig, R, Th, G, p, G_pair, y, keypoints, approximate=approximate) if jacobian else None,
+        approximate,
+        _shape_jacobian(rig, n_betas, G, G_pair, approximate=approximate) if shape_jacobian else None,
     )
+
+
+def joined(parts: Sequence[Posed]) -> Posed:
+    """Consecutive frames as one, without Jacobians."""
+    first = parts[0]
+    names = ("R", "Th", "G", "joints", "keypoints", "pairs")
+    whole = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+    return Posed(rig=first.rig, n_betas=first.n_betas, **whole)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    out = np.empty(np.broadcast_shapes(a.shape, b.shape))
+    for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
+        np.subtract(a[..., j] * b[..., k], a[..., k] * b[..., j], out=out[..., i])
+    return out
+
+
+def _turn_back(G: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """G' v of stacks of matrices and vectors."""
+    return (v[..., None, :] @ G)[..., 0, :]
 
 
 def _turned(G: np.ndarray, arm: np.ndarray) -> np.ndarray:
@@ -319,40 +394,58 @@ def _jacobian(
     G_pair: np.ndarray,
     y: np.ndarray,
     keypoints: np.ndarray,
+    *,
+    approximate: bool,
 ) -> np.ndarray:
     frames, n_pairs = y.shape[:2]
-    k, j = rig.moved.T
-    hanging = (rig.subtree @ y.transpose(1, 0, 2).reshape(n_pairs, -1)).reshape(len(k), frames, 3).transpose(1, 0, 2)
-    D = _turned(G[:, j], hanging - rig.subtree_A[:, None] * p[:, j])
-    if len(rig.bent):
-        pair, joint = rig.bent.T
-        # R exp(delta) = R + R [delta]x: d vec(R) by each of the three axes, (frames, joints, 9, 3)
-        dR = (R[:, :, None] @ _GENERATORS).transpose(0, 1, 3, 4, 2).reshape(frames, -1, 9, 3)
-        bent = G_pair[:, pair] @ (rig.bend_B @ dR[:, joint])
-        D[:, rig.bend_moves] += np.add.reduceat(bent, rig.bend_starts, axis=1)
-    blocks = np.zeros((frames, rig.n_keypoints, 3, 1 + rig.body.n_joints, 3))
-    total = np.add.reduceat(rig.A, rig.starts)
+    n_keypoints = rig.n_keypoints
+    j = rig.moved[:, 1]
+    hanging = (rig.subtree @ y.transpose(1, 0, 2).reshape(n_pairs, -1)).reshape(len(j), frames, 3).transpose(1, 0, 2)
+    kind = np.float32 if approximate else np.float64
+    out = np.zeros((frames, n_keypoints * 3 * rig.n_parameters), dtype=kind)
+    arm = hanging - rig.subtree_A[:, None] * p[:, j]
+    out[:, rig.places] = _turned(G.astype(kind)[:, j], arm.astype(kind)).reshape(frames, -1)
+    blocks = out.reshape(frames, n_keypoints, 3, -1, 3)
+    total = rig.gather @ rig.A
     blocks[:, :, :, 0] = total[:, None, None] * np.eye(3)
     blocks[:, :, :, 1] = _turned(
         np.broadcast_to(R[:, None, 0], (*keypoints.shape, 3)), keypoints - total[:, None] * Th[:, None]
     )
-    blocks[:, k, :, 1 + j] = D.transpose(1, 0, 2, 3)
-    return blocks.reshape(frames, rig.n_keypoints, 3, -1)
+    if rig.B_pose is None or (approximate and not len(rig.bent)):
+        return out.reshape(frames, n_keypoints, 3, -1)
+    # R exp(delta) = R + R [delta]x: d vec(R) by each of the three axes, (frames, joints, 9, 3)
+    dR = (R[:, 1:, None] @ _GENERATORS).transpose(0, 1, 3, 4, 2).reshape(frames, -1, 9, 3)
+    B = rig.B_pose.reshape(n_pairs, 3, -1, 9)
+    if approximate:
+        pair, joint = rig.bent.T
+        bent = G_pair[:, pair] @ (B[pair, :, joint - 1] @ dR[:, joint - 1])
+        summed = rig.bend_sum @ bent.transpose(1, 0, 2, 3).reshape(len(pair), -1)
+        out[:, rig.bend_places] += summed.reshape(-1, frames, 9).transpose(1, 0, 2).reshape(frames, -1)
+    else:
+        bent = B.reshape(1, 3 * n_pairs, -1, 9).swapaxes(1, 2) @ dR  # (frames, joints, pairs 3, 3)
+        bent = bent.reshape(frames, -1, n_pairs, 3, 3).transpose(0, 2, 3, 1, 4).reshape(frames, n_pairs, 3, -1)
+        turned = (G_pair @ bent).reshape(frames, n_pairs, -1)
+        blocks[:, :, :, 2:] += (rig.gather @ turned).reshape(frames, n_keypoints, 3, -1, 3)
+    return out.reshape(frames, n_keypoints, 3, -1)
 
 
 _GENERATORS = rotations.skew(np.eye(3))
 
 
-def _shape_jacobian(rig: KeypointRig, n_betas: int, G: np.ndarray, G_pair: np.ndarray) -> np.ndarray:
-    parents, dJ = rig.body.parents, rig.J_shape[..., :n_betas]
-    dp = np.empty((*G.shape[:2], 3, n_betas))
+def _shape_jacobian(
+    rig: KeypointRig, n_betas: int, G: np.ndarray, G_pair: np.ndarray, *, approximate: bool
+) -> np.ndarray:
+    kind = np.float32 if approximate else np.float64
+    parents, dJ = rig.body.parents, rig.J_shape[..., :n_betas].astype(kind)
+    G, G_pair, A = G.astype(kind), G_pair.astype(kind), rig.A.astype(kind)
+    dp = np.empty((*G.shape[:2], 3, n_betas), dtype=kind)
     dp[:, 0] = G[:, 0] @ dJ[0]
     offsets = dJ - dJ[parents]
     for joints in rig.levels:
         dp[:, joints] = dp[:, parents[joints]] + G[:, parents[joints]] @ offsets[joints]
-    dc = rig.B_shape[..., :n_betas] - rig.A[:, None, None] * dJ[rig.pair_joint]
-    dy = G_pair @ dc + rig.A[:, None, None] * dp[:, rig.pair_joint]
-    return np.add.reduceat(dy, rig.starts, axis=1)
+    dc = rig.B_shape[..., :n_betas].astype(kind) - A[:, None, None] * dJ[rig.pair_joint]
+    dy = G_pair @ dc + A[:, None, None] * dp[:, rig.pair_joint]
+    return (rig.gather.astype(kind) @ dy.reshape(*dy.shape[:2], -1)).reshape(len(dy), -1, 3, n_betas)
 
 
 def local_rotations(

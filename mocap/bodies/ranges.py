@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 # Of each joint's rotation vector in degrees: its range (low, high by x, y, z), its usual value and the usual deviation
 # from that. Axes are those of the rest pose: a T-pose, x to the subject's left, y up, z to the front. Left side; the
@@ -31,6 +31,8 @@ _TABLE: dict[str, tuple[tuple[tuple[float, float], ...], tuple[float, float, flo
     "wrist": (((-90, 90), (-35, 35), (-80, 80)), (0, 0, 0), (25, 8, 15)),
     "hand": (((-10, 10), (-25, 25), (-90, 20)), (0, 0, 0), (3, 4, 8)),
 }
+# Hinges, and which way they must not bend, as in SMPLify (Bogo et al., 2016). Left side.
+_HINGES = {"elbow": (0.0, 1.0, 0.0), "knee": (-1.0, 0.0, 0.0)}
 _UNKNOWN = (((-180, 180), (-180, 180), (-180, 180)), (0, 0, 0), (6, 6, 6))
 _MIRROR = np.array([1.0, -1.0, -1.0])
 
@@ -43,6 +45,13 @@ class JointRanges:
     high: Float[np.ndarray, "joints 3"]
     usual: Float[np.ndarray, "joints 3"]
     deviation: Float[np.ndarray, "joints 3"]
+    backwards: Float[np.ndarray, "joints 3"]
+    """Of a hinge (elbow, knee) the direction it must not bend in, -1 or 1 at one component; 0 everywhere else."""
+
+    @property
+    def known(self) -> Bool[np.ndarray, " joints"]:
+        """Joints that have a range at all."""
+        return np.asarray((self.low > -np.pi).any(1) | (self.high < np.pi).any(1))
 
     def sample(self, n: int, seed: int = 0) -> Float[np.ndarray, "n joints 3"]:
         """Poses as they usually are, within the ranges; each joint by itself."""
@@ -57,7 +66,9 @@ def joint_ranges(names: Sequence[str]) -> JointRanges:
         side, _, part = name.partition("_")
         row = _TABLE.get(part if side in ("left", "right") else name, _UNKNOWN)
         bounds, usual, deviation = (np.array(x, dtype=float) for x in row)
+        backwards = np.array(_HINGES.get(part, (0.0, 0.0, 0.0)))
         if side == "right":
             bounds, usual = np.sort(bounds * _MIRROR[:, None], axis=1), usual * _MIRROR
-        rows.append(np.radians([bounds[:, 0], bounds[:, 1], usual, deviation]))
+            backwards = backwards * _MIRROR
+        rows.append([*np.radians([bounds[:, 0], bounds[:, 1], usual, deviation]), backwards])
     return JointRanges(*np.stack(rows, axis=1))

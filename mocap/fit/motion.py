@@ -5,25 +5,45 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.interpolate import CubicSpline
+from scipy.spatial.transform import Rotation
 
 from mocap import progress
 from mocap.bodies import kinematics
-from mocap.errors import DataError, SolveError
+from mocap.errors import DataError
 from mocap.fit.root import first_poses
+from mocap.fit.scales import inherited, rescaled, unsettled
 from mocap.geometry import robust, rotations
 from mocap.solve.levenberg_marquardt import Solution, levenberg_marquardt
+from mocap.solve.parallel import one_thread_each
 from mocap.solve.problem import Problem, State
 from mocap.take import Motion
 from mocap.terms.base import Bound, Data, Term
 
-_NEIGHBOURS = (1, -1, 2, -2, 4, -4, 8, -8)
+_NEIGHBOURS = (1, -1, 3, -3)
 """How far away a badly ended frame looks for a better start, nearest first [frames]."""
 _CHUNK = 2000
 """Frames of which keypoints are computed at once."""
+_KEYS = 0.133
+"""Between keyframes [s]."""
+_COUPLED_DAMPING = 1e-6
+"""Little: what a damping of 1e-3 of the points' curvature holds back is how a bend is shared along the spine."""
+_STARTS = 0.267
+"""Between the keyframes that are first fitted each by itself [s]."""
+_FEWEST_KEYS = 30
+"""A take with fewer keyframes is fitted on all its frames from the beginning."""
+_START_ITERATIONS = 3
+"""Of each of the starts a keyframe is given, after which the better one goes on."""
+_FRAME_ITERATIONS = 5
+_RETRY_ITERATIONS = 6
+_KEY_ROUNDS = (2, 1)
+"""Iterations on the keyframes between estimates of noise and motion."""
+_MOST_ROUNDS = 5
+"""Single iterations on all frames, each followed by an estimate of noise and motion, before the fit is carried to its
+end; one where no motion was smoothed away."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,18 @@ class MotionFit:
     motion: Motion
     betas: Float[np.ndarray, " betas"]
     passes: dict[str, Solution]
+    problem: Problem
+    """The last one solved: with it error bars are made."""
+
+    @property
+    def state(self) -> State:
+        """The solution as the solver has it."""
+        return list(self.passes.values())[-1].state
+
+    @property
+    def scales(self) -> dict[str, dict[str, object]]:
+        """What each loss read from the take itself, such as the noise of the points."""
+        return {label: facts for label, term in self.problem.terms.items() if (facts := term.facts())}
 
     @property
     def converged(self) -> bool:
@@ -76,7 +108,12 @@ def from_neighbours(problem: Problem, solution: Solution) -> Solution:
         R = state.R.copy()
         R[bad, 1:] = state.R[source[bad], 1:]
         tried = levenberg_marquardt(
-            problem, State(state.Th, R, state.betas), max_iterations=15, relative_decrease=1e-2, only=bad
+            problem,
+            State(state.Th, R, state.betas),
+            max_iterations=_RETRY_ITERATIONS,
+            relative_decrease=1e-2,
+            only=bad,
+            by_term=False,
         )
         better = bad & (tried.costs < solution.costs)
         pick = better[:, None, None, None]
@@ -90,36 +127,100 @@ def from_neighbours(problem: Problem, solution: Solution) -> Solution:
             iterations=solution.iterations + tried.iterations,
         )
     total = float(solution.costs.sum())
-    return dataclasses.replace(
-        solution,
-        cost=total,
-        cost_by_term=problem.cost_by_term(solution.state),
-        history=(*solution.history, total),
+    return dataclasses.replace(solution, cost=total, history=(*solution.history, total))
+
+
+@dataclass
+class _Run:
+    """The passes made so far on one set of frames, and the progress of the one under way."""
+
+    rig: kinematics.KeypointRig
+    state: State
+    timestamps: Float[np.ndarray, " frames"]
+    shape_prior: float
+    max_iterations: int
+    passes: dict[str, Solution]
+
+    def make(
+        self,
+        label: str,
+        bound: Mapping[str, Bound],
+        *,
+        coupled: bool = False,
+        free_shape: bool = False,
+        relative_decrease: float = 1e-2,
+        max_iterations: int | None = None,
+        by_term: bool = False,
+    ) -> Problem:
+        # what the model and the detector disagree about is the same in every frame: all frames together say no more
+        # about the shape than some of them would, so the population's distribution keeps its say
+        shape_weight = max(1.0, self.shape_prior * len(self.timestamps))
+        problem = Problem(self.rig, bound, coupled=coupled, free_shape=free_shape, shape_weight=shape_weight)
+        with progress.bar(f"fitting poses ({label})", None, "iterations") as bar:
+            self.passes[label] = levenberg_marquardt(
+                problem,
+                self.state,
+                max_iterations=max_iterations or self.max_iterations,
+                relative_decrease=relative_decrease,
+                initial_damping=_COUPLED_DAMPING if coupled else 1e-3,
+                by_term=by_term,
+                told=lambda: bar.update(1),
+            )
+        self.state = self.passes[label].state
+        return problem
+
+    def updated(self, bound: Mapping[str, Bound]) -> dict[str, Bound]:
+        """The terms with what they, and all together, read from the motion as it is now."""
+        updating = {k: b for k, b in bound.items() if type(b).updated is not Bound.updated}
+        if updating:
+            parts = [slice(i, i + _CHUNK) for i in range(0, len(self.timestamps), _CHUNK)]
+            state = self.state
+            posed = [kinematics.pose(self.rig, state.betas, state.R[s], state.Th[s]) for s in parts]
+            whole = kinematics.joined(posed)
+            bound = {**bound, **{k: b.updated(whole) for k, b in updating.items()}}
+        return rescaled(self.rig, bound, self.state, self.timestamps)
+
+
+def _starts(data: Data, run: _Run, R0: Float[np.ndarray, "frames 3 3"], bound: Mapping[str, Bound]) -> None:
+    """Each frame by itself: limbs pointed where they were seen, elbows and knees bent their usual way or either way."""
+    assert data.keypoints3d is not None
+    tried = []
+    bound = {k: b for k, b in bound.items() if b.early}
+    relaxed = {k: b.relaxed() for k, b in bound.items()}
+    for hinged in (True, False):
+        R = first_poses(data.body, run.state.betas, data.keypoints3d, R0, hinged=hinged)
+        run.state = State(run.state.Th, R, run.state.betas)
+        run.make("far", relaxed, max_iterations=_START_ITERATIONS)
+        tried.append(run.passes["far"])
+    a, b = tried
+    better = (b.costs < a.costs)[:, None, None, None]
+    run.state = State(
+        np.where(better[:, 0, 0], b.state.Th, a.state.Th), np.where(better, b.state.R, a.state.R), a.state.betas
     )
+    problem = run.make("frames", bound, max_iterations=_FRAME_ITERATIONS)
+    run.passes["frames"] = from_neighbours(problem, run.passes["frames"])
+    run.state = run.passes["frames"].state
 
 
-def _free_memory() -> int | None:
-    """Memory that can still be had [bytes]: what the system says, and the limit of a container; None: not known."""
-    free = []
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-        limit, used = (Path(f"/sys/fs/cgroup/memory.{name}").read_text().strip() for name in ("max", "current"))
-        if limit != "max":
-            free.append(int(limit) - int(used))
-    except (OSError, ValueError):
-        pass  # no Linux, or no limit set: what was read until here holds
-    return min(free, default=None)
+def _spread(clock: Float[np.ndarray, " frames"], apart: float) -> Int[np.ndarray, " some"]:
+    """Frames some time apart [s], the last one among them; all frames where that would leave few."""
+    frames = np.arange(len(clock))
+    if len(clock) < 2:
+        return frames
+    step = max(1, round(apart / float(np.median(np.diff(clock)))))
+    some = np.unique([*frames[::step], len(clock) - 1])
+    return some if len(some) >= _FEWEST_KEYS else frames
 
 
-def _check_memory(problem: Problem, frames: int) -> None:
-    """Refuses a take whose coupled system would not fit, before the machine kills the run without a word."""
-    needed, free = problem.bytes(frames), _free_memory()
-    if free is not None and needed > free:
-        raise SolveError(
-            f"Fitting {frames} frames at once needs {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free: "
-            f"fit at most about {int(frames * free / needed)} frames at a time with --ranges START END STEP."
-        )
+def _between(state: State, at: Float[np.ndarray, " keys"], clock: Float[np.ndarray, " frames"]) -> State:
+    """The state at every moment of `clock`, by cubic splines of Th and of quaternions through those at moments `at`."""
+    if len(at) == len(clock):
+        return state
+    quaternions = Rotation.from_matrix(state.R.reshape(-1, 3, 3)).as_quat().reshape(len(at), -1, 4)
+    along = (quaternions[1:] * quaternions[:-1]).sum(-1)
+    quaternions[1:] *= np.cumprod(np.where(along < 0, -1.0, 1.0), axis=0)[..., None]  # q and -q are one rotation
+    R = Rotation.from_quat(CubicSpline(at, quaternions)(clock).reshape(-1, 4)).as_matrix()
+    return State(CubicSpline(at, state.Th)(clock), R.reshape(len(clock), -1, 3, 3), state.betas)
 
 
 def fit_motion(
@@ -131,16 +232,19 @@ def fit_motion(
     free_shape: bool = True,
     shape_prior: float = 0.1,
     max_iterations: int = 50,
+    tolerance: float = 1e-3,
 ) -> MotionFit:
-    """Fits poses to a whole take: each frame by itself first, then all together, then to the images when asked.
+    """Fits poses to a whole take, coarse in time first, then all frames together, then to the images when asked.
 
     Passes:
-        far, frames: Terms of a single frame only, thousands of small problems at once, from limbs pointed where they
-            were seen; first with the terms relaxed, then as they are. They bring every frame near its answer, cheaply;
-            a frame that ended badly starts again from its neighbours' poses.
-        take: All terms, all frames coupled, the shape free when asked.
+        far, frames: Terms of a single frame only, on keyframes some 0.13 s apart, hundreds of small problems at once,
+            from limbs pointed where they were seen; first with the terms relaxed, then as they are. A frame that ended
+            badly starts again from its neighbours' poses.
+        keys: The keyframes together, with all terms that read the 3D points, the shape free when asked. Noise and
+            motion are told from the take as it goes (see `fit.scales`).
+        take: All terms, all frames coupled, from the keyframes' poses with every joint turned evenly in between.
         images: Only with a `k2d` term: as before, with reprojection in every view in place of `k3d`. Without a `k3d`
-            term the passes before are done with `k2d`.
+            term the passes before are done with `k2d`, on all frames.
 
     Args:
         data: Keypoints and what else the terms need.
@@ -150,54 +254,79 @@ def fit_motion(
         free_shape: Whether the passes over the whole take also refine the shape.
         shape_prior: Weight of 1/2 |betas|^2 for each frame; at least 1 in all.
         max_iterations: Of each pass.
+        tolerance: The fit has converged when a step lowers the cost by less than this part of it.
 
     Raises:
         DataError: No term compares the body with data.
-        SolveError: The take is too long for the memory, or the cost at the start is not finite.
+        SolveError: The cost at the start is not finite.
     """
+    with one_thread_each():
+        return _fitted(data, terms, betas, motion, free_shape, shape_prior, max_iterations, tolerance)
+
+
+def _fitted(
+    data: Data,
+    terms: Mapping[str, Term],
+    betas: np.ndarray,
+    motion: Motion,
+    free_shape: bool,
+    shape_prior: float,
+    max_iterations: int,
+    tolerance: float,
+) -> MotionFit:
     assert data.keypoints3d is not None
     rig = kinematics.fold(data.body, data.keypoints3d.skeleton)
-    R = kinematics.local_rotations(motion.Rh, motion.poses)
-    if not motion.poses.any():
-        R = first_poses(data.body, betas, data.keypoints3d, R[:, 0])
-    state = State(motion.Th, R, betas)
     images = {k for k, t in terms.items() if "keypoints2d" in t.needs}
-    measured = bind({k: t for k, t in terms.items() if k not in images}, data)
+    measured = {k: t for k, t in terms.items() if k not in images}
+    bound = bind(measured, data)
     in_images = bind({k: t for k, t in terms.items() if "keypoints3d" not in t.needs}, data)
     if not in_images.keys() & images:
         in_images = {}
-    if not any("keypoints3d" in terms[k].needs for k in measured):
-        measured, in_images = in_images, {}  # only the images tell where the body is
-    if not measured:
+    by_points = any("keypoints3d" in terms[k].needs for k in bound)
+    if not by_points:
+        bound, in_images = in_images, {}  # only the images tell where the body is
+    if not bound:
         raise DataError("No loss that is switched on compares the body with what was seen: give k3d or k2d a weight.")
-    passes: dict[str, Solution] = {}
+    clock = data.timestamps
+    R = kinematics.local_rotations(motion.Rh, motion.poses)
+    run = _Run(rig, State(motion.Th, R, betas), clock, shape_prior, max_iterations, {})
 
-    def run(label: str, bound: Mapping[str, Bound], *, coupled: bool, relative_decrease: float) -> Problem:
-        nonlocal state
-        # what the model and the detector disagree about is the same in every frame: all frames together say no more
-        # about the shape than some of them would, so the population's distribution keeps its say
-        shape_weight = max(1.0, shape_prior * len(data.timestamps))
-        problem = Problem(rig, bound, coupled=coupled, free_shape=free_shape and coupled, shape_weight=shape_weight)
-        if coupled:
-            _check_memory(problem, len(data.timestamps))
-        with progress.bar(f"fitting poses ({label})", None, "iterations") as bar:
-            passes[label] = levenberg_marquardt(
-                problem,
-                state,
-                max_iterations=max_iterations,
-                relative_decrease=relative_decrease,
-                told=lambda: bar.update(1),
-            )
-        state = passes[label].state
-        return problem
-
-    if any(b.span == 1 for b in measured.values()):
-        run("far", {k: b.relaxed() for k, b in measured.items()}, coupled=False, relative_decrease=1e-2)
-        problem = run("frames", measured, coupled=False, relative_decrease=1e-2)
-        passes["frames"] = from_neighbours(problem, passes["frames"])
-        state = passes["frames"].state
-    run("take", measured, coupled=True, relative_decrease=1e-5)
+    if not motion.poses.any():
+        keys = _spread(clock, _KEYS) if by_points else np.arange(len(clock))
+        first = keys[_spread(clock[keys], _STARTS)]
+        few, at_keys = data, bound
+        if len(keys) < len(clock):
+            few = data.at(keys)
+            at_keys = bind({k: t for k, t in measured.items() if not t.needs - {"keypoints3d"}}, few)
+        fewer, at_first = few, at_keys
+        if len(first) < len(keys):
+            fewer = data.at(first)
+            at_first = bind({k: t for k, t in measured.items() if not t.needs - {"keypoints3d"}}, fewer)
+        run = _Run(rig, State(motion.Th[first], R[first], betas), clock[first], shape_prior, max_iterations, run.passes)
+        _starts(fewer, run, R[first, 0], at_first)
+        if len(keys) < len(clock):
+            state = _between(run.state, clock[first], clock[keys])
+            run = _Run(rig, state, clock[keys], shape_prior, max_iterations, run.passes)
+            for iterations in _KEY_ROUNDS:
+                at_keys = rescaled(rig, at_keys, run.state, run.timestamps)
+                run.make("keys", at_keys, coupled=True, free_shape=free_shape, max_iterations=iterations)
+            bound = inherited(bound, rescaled(rig, at_keys, run.state, run.timestamps), clock[keys])
+        run = _Run(rig, _between(run.state, run.timestamps, clock), clock, shape_prior, max_iterations, run.passes)
+    for _ in range(_MOST_ROUNDS):
+        run.make("take", bound, coupled=True, max_iterations=1)
+        bound = run.updated(bound)
+        if not unsettled(bound):
+            break
+    problem = run.make("take", bound, coupled=True, free_shape=free_shape, relative_decrease=tolerance, by_term=True)
     if in_images:
-        run("images", in_images, coupled=True, relative_decrease=1e-5)
-    vectors = rotations.log(state.R)
-    return MotionFit(Motion(vectors[:, 0], state.Th, vectors[:, 1:]), state.betas, passes)
+        told = {k: bound.get(k, b) for k, b in in_images.items()}
+        problem = run.make(
+            "images", told, coupled=True, free_shape=free_shape, relative_decrease=tolerance, by_term=True
+        )
+    vectors = rotations.log(run.state.R)
+    return MotionFit(
+        Motion(vectors[:, 0], run.state.Th, vectors[:, 1:]),
+        run.state.betas,
+        run.passes,
+        problem,
+    )

@@ -95,12 +95,17 @@ def _filled(R: np.ndarray, Th: np.ndarray, seen: np.ndarray, clock: np.ndarray) 
 
 
 def first_poses(
-    body: BodyModel, betas: Float[np.ndarray, " betas"], points: Keypoints3D, R: Float[np.ndarray, "frames 3 3"]
+    body: BodyModel,
+    betas: Float[np.ndarray, " betas"],
+    points: Keypoints3D,
+    R: Float[np.ndarray, "frames 3 3"],
+    *,
+    hinged: bool = True,
 ) -> Float[np.ndarray, "frames joints 3 3"]:
     """Local rotations that point each upper limb and its continuation where they were seen; all else at rest.
 
-    A bent elbow or knee also tells the twist of the limb above it, since it bends one way only. What was not seen
-    stays at rest.
+    When they are `hinged`, a bent elbow or knee also tells the twist of the limb above it, since it bends one way only.
+    What was not seen stays at rest.
     """
     frames = len(R)
     local = np.broadcast_to(np.eye(3), (frames, body.n_joints, 3, 3)).copy()
@@ -125,7 +130,7 @@ def first_poses(
             across /= np.linalg.norm(across)
             side_x, side_y = lower @ across, lower @ np.cross(axis, across)
             bend = np.hypot(side_x, side_y)
-            twist = np.arctan2(side_y, side_x) * np.clip(bend / _STRAIGHT, 0, 1) ** 2
+            twist = np.arctan2(side_y, side_x) * np.clip(bend / _STRAIGHT, 0, 1) ** 2 * hinged
             turn = swing @ rotations.exp(twist[:, None] * axis)
             wanted = (turn.swapaxes(1, 2) @ np.where(np.isfinite(seen_second), seen_second, 0)[..., None])[..., 0]
             both = np.asarray(np.isfinite(seen_first).all(1) & np.isfinite(seen_second).all(1))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+_WIDE = -1.6
+"""Twice the cosine of the angle beyond which the antisymmetric part of a matrix tells little of its axis."""
 _SMALL = 1e-4
 """Below this angle [rad] the series of the coefficients is exact to double precision (next term is angle^4 / 120)."""
 
@@ -42,11 +44,23 @@ def exp(v: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3 3"]:
 
 
 def log(R: Float[np.ndarray, "*batch 3 3"]) -> Float[np.ndarray, "*batch 3"]:
-    """Rotation vector [rad] of a rotation matrix, with angle in [0, pi]; accurate at 0 and at pi.
-
-    Goes through the quaternion with the largest component (Shepperd, 1978), which is stable at every angle.
-    """
+    """Rotation vector [rad] of a rotation matrix, with angle in [0, pi]; accurate at 0 and at pi."""
     m = np.asarray(R, dtype=float)
+    v = np.empty(m.shape[:-1])
+    for axis, (i, j) in enumerate(((2, 1), (0, 2), (1, 0))):
+        np.subtract(m[..., i, j], m[..., j, i], out=v[..., axis])
+    sine = np.sqrt(v[..., 0] ** 2 + v[..., 1] ** 2 + v[..., 2] ** 2)  # twice that of the angle
+    cosine = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2] - 1  # likewise
+    tiny = sine < 1e-12
+    out = v * np.where(tiny, 0.5, np.arctan2(sine, cosine) / np.where(tiny, 1.0, sine))[..., None]
+    wide = cosine < _WIDE
+    if wide.any():
+        out[wide] = _log_of_wide(m[wide])
+    return out
+
+
+def _log_of_wide(m: Float[np.ndarray, "n 3 3"]) -> Float[np.ndarray, "n 3"]:
+    """Through the quaternion with the largest component (Shepperd, 1978), which is stable at every angle."""
     xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
     # four times the outer product of the quaternion (w, x, y, z) with itself
     q4 = np.empty((*m.shape[:-2], 4, 4))

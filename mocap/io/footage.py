@@ -28,7 +28,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from mocap.errors import BadFile, DataError, MissingFile, UnknownName
 from mocap.take import View
@@ -362,6 +362,20 @@ def _interval(view: View) -> float:
     return float(np.median(np.diff(view.timestamps))) if view.frames > 1 else 1 / DEFAULT_FPS
 
 
+def in_range(numbers: Int[np.ndarray, " frames"], ranges: tuple[int, int, int]) -> Bool[np.ndarray, " frames"]:
+    """Which frame numbers are among start, end (not included; below 0: the last) and step.
+
+    Raises:
+        DataError: A step below 1 or a start below 0.
+    """
+    start, end, step = ranges
+    if step < 1:
+        raise DataError(f"The step of --ranges must be at least 1, not {step}.")
+    if start < 0:
+        raise DataError(f"--ranges must start at a frame, 0 or later, not at {start}.")
+    return (numbers >= start) & ((numbers < end) | (end < 0)) & ((numbers - start) % step == 0)
+
+
 def common_clock(
     views: Iterable[View], *, ranges: tuple[int, int, int] | None = None, reference: str | None = None
 ) -> Clock:
@@ -404,16 +418,11 @@ def common_clock(
             )
     numbers = frame_numbers(chosen)
     if ranges is not None:
-        start, end, step = ranges
-        if step < 1:
-            raise DataError(f"The step of --ranges must be at least 1, not {step}.")
-        if start < 0:
-            raise DataError(f"--ranges must start at a frame, 0 or later, not at {start}.")
-        keep &= (numbers >= start) & ((numbers < end) | (end < 0)) & ((numbers - start) % step == 0)
+        keep &= in_range(numbers, ranges)
         if not keep.any():
             raise DataError(
-                f'--ranges {start} {end} {step} leaves no frame: view "{chosen.name}" has frames {numbers[0]} to '
-                f"{numbers[-1]}."
+                f'--ranges {" ".join(map(str, ranges))} leaves no frame: view "{chosen.name}" has frames '
+                f"{numbers[0]} to {numbers[-1]}."
             )
     return Clock(chosen.timestamps[keep], numbers[keep], chosen.name, _time_notes(views, chosen))
 

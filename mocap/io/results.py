@@ -256,6 +256,8 @@ class Result:
     joints: Float[np.ndarray, "frames joints 3"] | None = None
     """The fitted body's joints [m], the root first."""
     joint_names: tuple[str, ...] | None = None
+    joint_sigma: Float[np.ndarray, "frames joints 3"] | None = None
+    """Standard deviation of `joints` in each axis [m], as far as the losses are right."""
     Rh: Float[np.ndarray, "frames 3"] | None = None
     """Rotation about the model's origin [rad]."""
     Th: Float[np.ndarray, "frames 3"] | None = None
@@ -275,7 +277,7 @@ class Result:
         """The motion, where a body was fitted."""
         if self.Rh is None or self.Th is None or self.poses is None:
             return None
-        return Motion(self.Rh, self.Th, self.poses)
+        return Motion(self.Rh, self.Th, self.poses, self.joint_sigma)
 
     def check_body(self, body: BodyModel) -> None:
         """ModelError unless the betas belong to `body`: they mean nothing against another one."""
@@ -312,6 +314,7 @@ def result_of(take: Take, person: Person) -> tuple[Result, list[str]]:
             "body_hash": body.content_hash,
             "gender": body.gender,
             "joint_names": body.joint_names,
+            "joint_sigma": motion.joint_sigma,
         }
         parts = [slice(i, i + _CHUNK) for i in range(0, len(motion.Rh), _CHUNK)]
         kept["joints"] = np.concatenate(

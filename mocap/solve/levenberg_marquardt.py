@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from mocap.errors import SolveError
 from mocap.solve.problem import Problem, State
+from mocap.solve.solution import Solution, check_start, kept, tried
 
 _MOST_DAMPING = 1e12
-
-
-@dataclass(frozen=True)
-class Solution:
-    """Where a solver stopped, and why."""
-
-    state: State
-    cost: float
-    cost_by_term: dict[str, float]
-    iterations: int
-    reason: np.ndarray
-    """Why each of the independent problems stopped (one problem when the frames are coupled); "" where not asked."""
-    history: tuple[float, ...]
-    """Total cost after each iteration, the start first; never increases."""
-    costs: Float[np.ndarray, " groups"]
-    """Of each of the independent problems."""
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """How many of the independent problems stopped for each reason."""
-        return dict(Counter(str(r) for r in self.reason if r))
-
-    @property
-    def converged(self) -> bool:
-        """Whether no problem stopped for want of budget, or failed."""
-        return not set(self.reasons) & {"budget spent", "not finite", "singular"}
-
-    def facts(self) -> dict[str, object]:
-        """For the report."""
-        return {
-            "converged": self.converged,
-            "stopped": self.reasons,
-            "iterations": self.iterations,
-            "cost": self.cost,
-            "cost_by_term": self.cost_by_term,
-        }
+_FEW = 4
+_GOOD_GAIN = 0.5
+"""Of a step that shows that the quadratic model holds."""
 
 
 def levenberg_marquardt(
@@ -60,6 +26,7 @@ def levenberg_marquardt(
     gradient: float = 1e-6,
     initial_damping: float = 1e-3,
     only: Bool[np.ndarray, " groups"] | None = None,
+    by_term: bool = True,
     told: Callable[[], None] = lambda: None,
 ) -> Solution:
     """Minimises the cost; damping as in Nielsen, "Damping parameter in Marquardt's method" (1999).
@@ -72,6 +39,7 @@ def levenberg_marquardt(
         gradient: ... or when the largest entry of its gradient is below this.
         initial_damping: Relative to the diagonal of the Gauss-Newton matrix.
         only: Which of the independent problems to solve; the others stay as they are, and are not counted.
+        by_term: Whether to tell the cost of each term at the end, which is one more evaluation.
         told: Called after every iteration, for progress.
 
     Returns:
@@ -86,13 +54,12 @@ def levenberg_marquardt(
     damping = np.full(groups, initial_damping)
     growth = np.full(groups, 2.0)
     reason = np.full(groups, "budget spent", dtype=object)
-    system = problem.linearise(state, active)
+    system = problem.linearise(state, active, damping)
     cost = system.cost.copy()
-    if not np.isfinite(cost).all():
-        bad = np.flatnonzero(~np.isfinite(cost))
-        raise SolveError(f"The cost at the start is not finite in {len(bad)} of {groups} problems (first: {bad[0]}).")
+    check_start(cost)
     history = [float(cost.sum())]
     iterations = 0
+    before = np.inf
 
     def stop(which: np.ndarray, why: str) -> None:
         reason[which & active] = why
@@ -108,21 +75,35 @@ def levenberg_marquardt(
             try:
                 step = system.step(damping)
             except (SolveError, np.linalg.LinAlgError):
+                if system.chord:  # what it was moved from could be solved: only its curvature is too old
+                    system = problem.linearise(state, active, damping)
+                    continue
                 # some group's matrix is not positive definite at this damping; more of it makes it so
                 damping[active] *= 10
                 stop(damping > _MOST_DAMPING, "singular")
                 continue
-            trial = state.stepped(np.where(_rows(active, len(state.Th))[:, None], step.delta, 0.0), step.shape)
-            new_cost = problem.cost(trial, active)
+            trial = tried(state, step, active)
+            # at the last one no gradient is needed any more
+            moved = system.moved(trial) if iterations < max_iterations else None
+            new_cost = problem.cost(trial, active) if moved is None else moved.cost
             decrease = np.where(active, cost - new_cost, 0.0)
             finite = np.isfinite(decrease) & np.isfinite(step.predicted)
             with np.errstate(invalid="ignore", divide="ignore"):
                 gain = np.where(finite & (step.predicted > 0), decrease / step.predicted, -1.0)
             accepted = active & (gain > 1e-4) & (decrease >= 0)
             rejected = active & ~accepted
+            if rejected.any() and system.chord:
+                stop(rejected & finite & (step.predicted < relative_decrease * cost), "cost hardly falls")
+                if not active.any():
+                    break
+                # the curvature may be too old
+                system = problem.linearise(state, active, damping)
+                continue
             # a step that no longer changes the cost at working precision has arrived
             arrived = rejected & (step.predicted >= 0) & (step.predicted <= 1e-12 * np.maximum(cost, 1e-12))
             small = accepted & (decrease < relative_decrease * cost)
+            if system.chord:  # with curvature of an earlier state, a short step need not mean that the end is near
+                small &= step.predicted < _FEW * relative_decrease * cost
             stop(arrived, "cost stands still")
             damping = np.where(
                 accepted,
@@ -130,33 +111,27 @@ def levenberg_marquardt(
                 np.where(rejected, damping * growth, damping),
             )
             growth = np.where(accepted, 2.0, np.where(rejected, growth * 2, growth))
-            stop(
-                rejected & (damping > _MOST_DAMPING), "not finite" if not finite[rejected].all() else "no descent left"
-            )
+            lost = rejected & (damping > _MOST_DAMPING)
+            stop(lost & ~finite, "not finite")
+            stop(lost, "no descent left")
             if accepted.any():
-                frames = _rows(accepted, len(state.Th))
-                state = State(
-                    np.where(frames[:, None], trial.Th, state.Th),
-                    np.where(frames[:, None, None, None], trial.R, state.R),
-                    trial.betas if accepted.all() else state.betas,
-                )
+                state = kept(state, trial, accepted)
                 cost = np.where(accepted, new_cost, cost)
             stop(small, "cost hardly falls")
         history.append(float(cost.sum()))
+        fell = history[-2] - history[-1]
         told()
-        if active.any():
-            system = problem.linearise(state, active)
+        if active.any() and iterations < max_iterations:
+            # where the model held, the curvature still does: as long as that makes steps shrink fast, it is kept
+            keep = moved is not None and bool((gain[active] > _GOOD_GAIN).all()) and not 0.3 * before < fell
+            before = fell
+            system = moved if keep and moved is not None else problem.linearise(state, active, damping)
     return Solution(
         state,
         float(cost.sum()),
-        problem.cost_by_term(state),
+        problem.cost_by_term(state) if by_term else {},
         iterations,
         np.where(asked, reason, ""),
         tuple(history),
         cost,
     )
-
-
-def _rows(groups: np.ndarray, frames: int) -> np.ndarray:
-    """Per frame, whether its group is marked."""
-    return groups if len(groups) == frames and frames > 1 else np.broadcast_to(groups[:1], (frames,))

@@ -2,12 +2,16 @@
 
 The state is Th, the local rotations of every frame, and one shape. Terms give residuals at keypoints, parameter blocks
 or whole frames; the information at keypoints is gathered first and chained through the keypoint Jacobian ONCE, whatever
-the number of views or terms. Frames go through in chunks, so that Jacobians never exist for the whole take.
+the number of views or terms. Frames go through in chunks, several at a time on several cores, so that Jacobians never
+exist for the whole take; what a chunk gives does not depend on how the take is cut.
+
+Curvature leaves out that pose features move the surface (see `kinematics.pose`): gradients are exact, so what the
+solver converges to is too.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,8 +19,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mocap.bodies.kinematics import KeypointRig, Posed, pose
+from mocap.errors import SolveError
 from mocap.geometry import rotations
-from mocap.solve.banded import BlockBanded, solve_bordered
+from mocap.solve.banded import Blocks, Carry, Factor, eliminate, eliminate_again, solve_border, substitute
+from mocap.solve.parallel import in_order
 from mocap.terms.base import Bound, Residuals
 
 _FLOOR = 1e-6
@@ -48,6 +54,22 @@ class Step:
     """Decrease of the cost by the model."""
 
 
+@dataclass(frozen=True, eq=False)
+class Linearised:
+    """What the terms say about consecutive frames, to second order."""
+
+    cost: Float[np.ndarray, " frames"]
+    """Of the residuals that begin in each frame."""
+    gradient: Float[np.ndarray, "frames parameters"]
+    scale: Float[np.ndarray, "frames parameters"]
+    """What the damping is relative to: the diagonal's part from data and single frames."""
+    blocks: Blocks
+    E: Float[np.ndarray, "betas betas"]
+    """The frames' part of the curvature by the betas; empty when the shape is held."""
+    b: Float[np.ndarray, " betas"]
+    """The frames' part of the gradient by the betas."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """Terms over a take. `coupled=False` leaves out terms of more than one frame and solves each frame by itself."""
@@ -59,8 +81,10 @@ class Problem:
     free_shape: bool = False
     shape_weight: float = 1.0
     """Of the prior on betas, which are standard normal: cost 1/2 weight |betas|^2."""
-    chunk: int = 256
-    """Frames whose Jacobians exist at one time."""
+    chunk: int = 96
+    """Frames whose Jacobians exist at one time on one core."""
+    memory: int = 512_000_000
+    """Bytes that may be kept of a coupled system; what does not fit is computed again when it is needed."""
 
     @property
     def used(self) -> dict[str, Bound]:
@@ -76,204 +100,230 @@ class Problem:
         """Independent parts: the frames when uncoupled, else one."""
         return 1 if self.coupled else len(state.Th)
 
-    def _chunks(self, state: State, frames: np.ndarray, *, jacobian: bool) -> Iterator[tuple[Posed, np.ndarray, int]]:
-        """Posed frames with their numbers, and how many of them this chunk owns (the rest it only looks at)."""
-        for s in range(0, len(frames), self.chunk):
-            owned = min(self.chunk, len(frames) - s)
-            numbers = frames[s : s + owned + self.reach]
-            shape = jacobian and self.free_shape
-            yield (
-                pose(
-                    self.rig,
-                    state.betas,
-                    state.R[numbers],
-                    state.Th[numbers],
-                    jacobian=jacobian,
-                    shape_jacobian=shape,
-                ),
-                numbers,
-                owned,
-            )
+    def parts(self, frames: int) -> list[slice]:
+        """The take in chunks."""
+        size = max(self.chunk, self.reach)
+        return [slice(s, min(s + size, frames)) for s in range(0, frames, size)]
 
-    def _residuals(self, posed: Posed, numbers: np.ndarray, owned: int) -> Iterator[tuple[str, Residuals]]:
+    def _posed(self, state: State, numbers: np.ndarray, *, jacobian: bool = False) -> Posed:
+        return pose(
+            self.rig,
+            state.betas,
+            state.R[numbers],
+            state.Th[numbers],
+            jacobian=jacobian,
+            approximate=True,
+            shape_jacobian=jacobian and self.free_shape,
+        )
+
+    def _costs(self, state: State, numbers: np.ndarray, owned: int) -> tuple[dict[str, float], np.ndarray]:
+        """By term and by frame, of the residuals that begin in the first `owned` of these frames."""
+        posed = self._posed(state, numbers)
+        by_term, by_frame = dict.fromkeys(self.used, 0.0), np.zeros(owned)
         for label, bound in self.used.items():
             for made in bound.residuals(posed, numbers):
-                keep = int(np.searchsorted(made.frame, owned))
-                if keep == len(made.frame):
-                    yield label, made
-                elif keep:
-                    yield (
-                        label,
-                        dataclasses.replace(
-                            made,
-                            frame=made.frame[:keep],
-                            r=made.r[:keep],
-                            jacobians={o: J[:keep] for o, J in made.jacobians.items()},
-                            cost=made.cost[:keep],
-                            weight=made.weight[:keep],
-                        ),
-                    )
+                _add_cost(by_frame, made, 0)
+                by_term[label] += float(made.cost[: np.searchsorted(made.frame, owned)].sum())
+        return by_term, by_frame
 
-    def _shape_cost(self, state: State) -> float:
+    def _all_costs(self, state: State, frames: np.ndarray) -> Iterator[tuple[slice, dict[str, float], np.ndarray]]:
+        chunks = self.parts(len(frames))
+
+        def of(part: slice) -> tuple[dict[str, float], np.ndarray]:
+            return self._costs(state, frames[part.start : part.stop + self.reach], part.stop - part.start)
+
+        for part, (by_term, by_frame) in zip(chunks, in_order(of, chunks), strict=True):
+            yield part, by_term, by_frame
+
+    def shape_cost(self, state: State) -> float:
+        """Of the prior on betas, where they are solved for."""
         return 0.5 * self.shape_weight * float(state.betas @ state.betas) if self.free_shape else 0.0
 
     def cost_by_term(self, state: State) -> dict[str, float]:
         """The cost of every term over the whole take."""
         total = dict.fromkeys(self.used, 0.0)
-        for posed, numbers, owned in self._chunks(state, np.arange(len(state.Th)), jacobian=False):
-            for label, made in self._residuals(posed, numbers, owned):
-                total[label] += float(made.cost.sum())
+        for _, by_term, _ in self._all_costs(state, np.arange(len(state.Th))):
+            for label, cost in by_term.items():
+                total[label] += cost
         if self.free_shape:
-            total["shape"] = self._shape_cost(state)
+            total["shape"] = self.shape_cost(state)
         return total
 
     def cost(self, state: State, active: Bool[np.ndarray, " groups"]) -> Float[np.ndarray, " groups"]:
         """The cost of every group; that of a group that is not active is left at zero."""
         out = np.zeros(self.groups(state))
         frames = np.arange(len(state.Th)) if self.coupled else np.flatnonzero(active)
-        for posed, numbers, owned in self._chunks(state, frames, jacobian=False):
-            for _, made in self._residuals(posed, numbers, owned):
-                _add_cost(out, made, numbers, coupled=self.coupled)
-        if self.coupled:
-            out += self._shape_cost(state)
-        return out
+        for part, _, by_frame in self._all_costs(state, frames):
+            if self.coupled:
+                out += by_frame.sum()
+            else:
+                out[frames[part]] = by_frame
+        return out + self.shape_cost(state) if self.coupled else out
 
-    def linearise(self, state: State, active: Bool[np.ndarray, " groups"]) -> CoupledSystem | SeparateSystem:
-        """Cost, gradient and Gauss-Newton matrix at `state`."""
-        frames = np.arange(len(state.Th)) if self.coupled else np.flatnonzero(active)
-        size, n_betas = self.rig.n_parameters, len(state.betas) if self.free_shape else 0
-        cost = np.zeros(self.groups(state))
-        gradient = np.zeros((len(frames), size))
-        sink: BlockBanded | np.ndarray
-        if self.coupled:
-            sink = BlockBanded(len(frames), size, self._half_bandwidth())
-        else:
-            sink = np.zeros((len(frames), size, size))
-        C, E, b = np.zeros((len(frames), size, n_betas)), np.zeros((n_betas, n_betas)), np.zeros(n_betas)
-        start = 0
-        for posed, numbers, owned in self._chunks(state, frames, jacobian=True):
-            gathered = _Gathered(len(numbers), self.rig)
-            for _, made in self._residuals(posed, numbers, owned):
-                _add_cost(cost, made, numbers, coupled=self.coupled)
-                gathered.add(made)
-            here = slice(start, start + len(numbers))
-            gathered.chain(posed, sink, start, gradient[here], C[here] if n_betas else None, E, b)
-            start += owned
-        if self.coupled:
-            assert isinstance(sink, BlockBanded)
-            if n_betas:
-                E += self.shape_weight * np.eye(n_betas)
-                b += self.shape_weight * state.betas
-                cost += self._shape_cost(state)
-            return CoupledSystem(cost, gradient, sink, C, E, b, len(state.betas))
-        assert isinstance(sink, np.ndarray)
-        return SeparateSystem(cost, gradient, sink, frames, len(state.Th), len(state.betas))
+    def linearised(self, state: State, numbers: Int[np.ndarray, " window"], own: slice) -> Linearised:
+        """What the terms say about the frames `own` of a window `numbers`, whose others are their neighbours."""
+        posed = self._posed(state, numbers, jacobian=True)
+        gathered = _Gathered(len(numbers), self.rig)
+        cost = np.zeros(own.stop - own.start)
+        for bound in self.used.values():
+            for made in bound.residuals(posed, numbers):
+                _add_cost(cost, made, own.start)
+                gathered.add(made, scales=bound.span < 3)
+        return gathered.chained(posed, cost, own)
 
-    def bytes(self, frames: int) -> int:
-        """Memory the coupled system of so many frames takes: the band and its factor."""
-        return 2 * 8 * frames * self.rig.n_parameters * (self._half_bandwidth() + 1)
+    def sloped(self, state: State, part: slice) -> tuple[float, np.ndarray, np.ndarray]:
+        """Cost of consecutive frames of a coupled take, gradient, and their part of the gradient by the betas."""
+        start = max(0, part.start - self.reach)
+        numbers = np.arange(start, min(len(state.Th), part.stop + self.reach))
+        own = slice(part.start - start, part.stop - start)
+        posed = self._posed(state, numbers)
+        gathered = _Gathered(len(numbers), self.rig)
+        cost = np.zeros(own.stop - own.start)
+        for bound in self.used.values():
+            for made in bound.residuals(posed, numbers):
+                _add_cost(cost, made, own.start)
+                gathered.add_gradient(made)
+        gradient, b = gathered.pulled_back(posed, own)
+        return float(cost.sum()), gradient, b
 
-    def _half_bandwidth(self) -> int:
-        """Rows below the diagonal that can be filled; block-diagonal couplings need hardly more than `reach` frames."""
-        size = self.rig.n_parameters
-        dense_reach = max((b.span - 1 for b in self.used.values() if b.dense_coupling), default=0)
-        return max((dense_reach + 1) * size - 1, self.reach * size + 2)
+    def around(self, state: State, part: slice) -> Linearised:
+        """What the terms say about consecutive frames of a coupled take."""
+        start = max(0, part.start - self.reach)
+        numbers = np.arange(start, min(len(state.Th), part.stop + self.reach))
+        return self.linearised(state, numbers, slice(part.start - start, part.stop - start))
+
+    def linearise(
+        self, state: State, active: Bool[np.ndarray, " groups"], damping: Float[np.ndarray, " groups"]
+    ) -> CoupledSystem | SeparateSystem:
+        """Cost, gradient and the step at `state`; a step with other damping than this costs more."""
+        return CoupledSystem(self, state, damping) if self.coupled else SeparateSystem(self, state, active, damping)
 
 
-def _add_cost(out: np.ndarray, made: Residuals, numbers: np.ndarray, *, coupled: bool) -> None:
-    if coupled:
-        out[0] += made.cost.sum()
-    else:
-        np.add.at(out, numbers[made.frame], made.cost.sum(1))
+def _add_cost(by_frame: np.ndarray, made: Residuals, first: int) -> None:
+    rows = made.frame - first
+    inside = (rows >= 0) & (rows < len(by_frame))
+    np.add.at(by_frame, rows[inside], made.cost[inside].sum(1))
 
 
 class _Gathered:
-    """Information of one chunk, gathered where it arises before it is chained."""
+    """Information of a window of frames, gathered where it arises before it is chained."""
 
-    def __init__(self, frames: int, rig: KeypointRig) -> None:
-        self.frames = frames
-        self.n_keypoints, self.size = rig.n_keypoints, rig.n_parameters
+    def __init__(self, window: int, rig: KeypointRig) -> None:
+        self.window = window
+        self.size = rig.n_parameters
         self.at_keypoints: dict[int, np.ndarray] = {}
         self.at_blocks: dict[int, np.ndarray] = {}
         self.at_parameters: np.ndarray | None = None
-        self.keypoint_gradient = np.zeros((frames, rig.n_keypoints, 3))
-        self.gradient = np.zeros((frames, self.size))
+        self.keypoint_gradient = np.zeros((window, rig.n_keypoints, 3))
+        self.gradient = np.zeros((window, self.size))
+        self.scale = np.zeros((window, self.size))
 
-    def add(self, made: Residuals) -> None:
-        weighted = {o: J * made.weight[..., None, None] for o, J in made.jacobians.items()}
+    def add_gradient(self, made: Residuals) -> None:
+        """Adds what residuals give to the gradient alone."""
+        if made.gradient is not None:
+            _add_rows(self.gradient, made.frame, made.gradient)
+            return
+        weighted = (made.r * made.weight[..., None])[..., None, :]
+        for o, J in made.jacobians.items():
+            values = (weighted @ J)[..., 0, :]
+            if made.on == "parameters":
+                _add_rows(self.gradient, made.frame, values[:, 0])
+            elif made.on == "keypoints":
+                _add_rows(self.keypoint_gradient, made.frame + o, values)
+            else:
+                _add_rows(self.gradient.reshape(self.window, -1, 3), made.frame + o, values)
+
+    def add(self, made: Residuals, *, scales: bool) -> None:
+        """Adds residuals; `scales` says whether the damping counts them."""
+        plain = bool((made.weight == 1).all())
+        weighted = {o: J if plain else J * made.weight[..., None, None] for o, J in made.jacobians.items()}
         if made.on == "parameters":
             J, WJ = made.jacobians[0][:, 0], weighted[0][:, 0]
-            if self.at_parameters is None:
-                self.at_parameters = np.zeros((self.frames, self.size, self.size))
-            self.at_parameters[made.frame] += J.swapaxes(-1, -2) @ WJ
-            self.gradient[made.frame] += (made.r @ WJ)[:, 0]
+            product = J.swapaxes(-1, -2) @ WJ
+            _add_rows(self.scale, made.frame, np.einsum("fii->fi", product))
+            if self.at_parameters is None and len(product) == self.window:
+                self.at_parameters = product
+            else:
+                if self.at_parameters is None:
+                    self.at_parameters = np.zeros((self.window, self.size, self.size))
+                _add_rows(self.at_parameters, made.frame, product)
+            _add_rows(self.gradient, made.frame, (made.r @ WJ)[:, 0] if made.gradient is None else made.gradient)
             return
         on_keypoints = made.on == "keypoints"
         store = self.at_keypoints if on_keypoints else self.at_blocks
-        gradient = self.keypoint_gradient if on_keypoints else self.gradient.reshape(self.frames, -1, 3)
+        gradient = self.keypoint_gradient if on_keypoints else self.gradient.reshape(self.window, -1, 3)
         items = made.r.shape[1]
         for o, WJ in weighted.items():
             _add_rows(gradient, made.frame + o, (made.r[..., None, :] @ WJ)[..., 0, :])
+            if scales and not on_keypoints:
+                J = made.jacobians[o]
+                _add_rows(self.scale, made.frame + o, (J * WJ).sum(2).reshape(len(J), -1))
             for later, J in made.jacobians.items():
                 if later < o:
                     continue
                 lag = later - o
                 if lag not in store:
-                    store[lag] = np.zeros((self.frames, items, 3, 3))
-                rows = made.frame + o
-                inside = made.frame + later < self.frames  # beyond the end only with a Jacobian of zero
-                _add_rows(store[lag], rows[inside], (J.swapaxes(-1, -2) @ WJ)[inside])
+                    store[lag] = np.zeros((self.window, items, 3, 3))
+                inside = made.frame + later < self.window  # beyond the end only with a Jacobian of zero
+                _add_rows(store[lag], (made.frame + o)[inside], (J.swapaxes(-1, -2) @ WJ)[inside])
 
-    def chain(
-        self,
-        posed: Posed,
-        sink: BlockBanded | np.ndarray,
-        first: int,
-        gradient: np.ndarray,
-        C: np.ndarray | None,
-        E: np.ndarray,
-        b: np.ndarray,
-    ) -> None:
-        """Adds all to the system; rows beyond the chunk's own frames are completed by the next chunk."""
-        n = self.frames
-        J = posed.jacobian
+    def pulled_back(self, posed: Posed, own: slice) -> tuple[np.ndarray, np.ndarray]:
+        """The gradient by the parameters of the frames `own`, and those frames' part of that by the betas."""
+        theirs = self.keypoint_gradient.copy()
+        theirs[: own.start] = theirs[own.stop :] = 0.0
+        gradient, by_shape = posed.pull_back(theirs)
+        return self.gradient[own] + gradient[own], by_shape
+
+    def chained(self, posed: Posed, cost: np.ndarray, own: slice) -> Linearised:
+        """All that was gathered, by the parameters; of the frames `own`."""
+        n, size, window = own.stop - own.start, self.size, self.window
+        J, S = posed.jacobian, posed.shape_jacobian
         assert J is not None
-        rows = J.reshape(n, -1, self.size)
-        gradient += self.gradient + (self.keypoint_gradient.reshape(n, 1, -1) @ rows)[:, 0]
-        S = posed.shape_jacobian
-        if C is not None:
-            assert S is not None
-            b += np.einsum("fkd,fkdb->b", self.keypoint_gradient, S)
+        rows = J.reshape(window, -1, size)
+        gradient, b = self.pulled_back(posed, own)
+        diagonal = np.zeros((n, size, size))
+        dense: dict[int, np.ndarray] = {}
+        n_betas = 0 if S is None else S.shape[-1]
+        C, E = np.zeros((window, size, n_betas)), np.zeros((n_betas, n_betas))
         for lag, M in self.at_keypoints.items():
-            m = M[: n - lag]
-            MJ = (m @ J[: n - lag]).reshape(n - lag, -1, self.size)
-            blocks = rows[lag:].swapaxes(-1, -2) @ MJ
-            if isinstance(sink, BlockBanded):
-                sink.add(lag, first, blocks)
+            M = M.astype(J.dtype)
+            # pairs of which at least one frame is owned: what they add to the border belongs to both
+            early = slice(max(0, own.start - lag), min(own.stop, window - lag))
+            late = slice(early.start + lag, early.stop + lag)
+            count = early.stop - early.start
+            MJ = (M[early] @ J[early]).reshape(count, -1, size)
+            mine = slice(own.start - early.start, None)
+            product = rows[late][mine].swapaxes(-1, -2) @ MJ[mine]
+            if lag == 0:
+                diagonal += product
             else:
-                sink[first : first + n] += blocks
-            if C is not None:
-                assert S is not None
-                flat = S.reshape(n, -1, S.shape[-1])
-                MS = (m @ S[: n - lag]).reshape(n - lag, -1, S.shape[-1])
-                C[lag:] += rows[lag:].swapaxes(-1, -2) @ MS
-                cross = np.einsum("fri,frj->ij", flat[lag:], MS)
+                dense[lag] = np.zeros((n, size, size))
+                dense[lag][: len(product)] = product
+            if S is not None:
+                flat = S.reshape(window, -1, n_betas)
+                MS = (M[early] @ S[early]).reshape(count, -1, n_betas)
+                C[late] += rows[late].swapaxes(-1, -2) @ MS
+                # summed in double precision: the Schur complement of E is what little the poses do not explain
+                cross = np.tensordot(flat[late][mine].astype(float), MS[mine].astype(float), ((0, 1), (0, 1)))
                 E += cross
                 if lag:
-                    C[: n - lag] += MJ.swapaxes(-1, -2) @ flat[lag:]
+                    C[early] += MJ.swapaxes(-1, -2) @ flat[late]
                     E += cross.T
+        # the damping is in proportion to what single frames tell: next to what keeps accelerations small it would hold
+        # back the slow motions that this leaves free
+        scale = self.scale[own] + np.einsum("fii->fi", diagonal)
         if self.at_parameters is not None:
-            if isinstance(sink, BlockBanded):
-                sink.add(0, first, self.at_parameters)
-            else:
-                sink[first : first + n] += self.at_parameters
+            diagonal += self.at_parameters[own]
+        parts: dict[int, np.ndarray] = {}
         for lag, M in self.at_blocks.items():
-            if isinstance(sink, BlockBanded):
-                sink.add_block_diagonal(lag, first, M[: n - lag])
+            if lag == 0:
+                part = np.arange(size // 3)
+                view = diagonal.reshape(n, size // 3, 3, size // 3, 3)
+                view[:, part, :, part, :] += M[own].transpose(1, 0, 2, 3)
             else:
-                parts = np.arange(self.size // 3)
-                view = sink[first : first + n].reshape(n, self.size // 3, 3, self.size // 3, 3)
-                view[:, parts, :, parts, :] += M.transpose(1, 0, 2, 3)
+                parts[lag] = M[own]
+        blocks = Blocks(diagonal, dense, parts, None if S is None else C[own])
+        return Linearised(cost, gradient, scale, blocks, E, b[:n_betas])
 
 
 def _add_rows(target: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
@@ -287,66 +337,248 @@ def _add_rows(target: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
         np.add.at(target, rows, values)
 
 
-@dataclass(frozen=True)
 class CoupledSystem:
-    """The linearised take as one bordered block-banded system."""
+    """The linearised take as one bordered block-banded system, eliminated with some damping.
 
-    cost: Float[np.ndarray, " groups"]
-    gradient: Float[np.ndarray, "frames parameters"]
-    A: BlockBanded
-    C: Float[np.ndarray, "frames parameters betas"]
-    E: Float[np.ndarray, "betas betas"]
-    b: Float[np.ndarray, " betas"]
-    """Gradient by the betas; empty when the shape is held."""
-    n_betas: int
+    `chord` says that its curvature is of an earlier state: then a step costs a small part of what it does otherwise.
+    """
+
+    def __init__(self, problem: Problem, state: State, damping: Float[np.ndarray, " groups"]) -> None:
+        self.problem, self.state = problem, state
+        self.chunks = problem.parts(len(state.Th))
+        frames, size = len(state.Th), problem.rig.n_parameters
+        n_betas = len(state.betas) if problem.free_shape else 0
+        self.gradient = np.zeros((frames, size))
+        self.scale = np.zeros((frames, size))
+        self.diagonal = np.zeros((frames, size))
+        self.E = problem.shape_weight * np.eye(n_betas)
+        self.b = problem.shape_weight * state.betas[:n_betas]
+        self._cost = problem.shape_cost(state)
+        self._kept = 0
+        self._blocks: list[Blocks | None] = [None] * len(self.chunks)
+        self.chord = self._stale = False
+        self._eliminate(float(damping[0]), first=True)
+
+    def moved(self, state: State) -> CoupledSystem | None:
+        """Cost and gradient at another state, the curvature as it is here; None when too little of it was kept."""
+        if self._failure is not None or any(f is None for f in self._factors):
+            return None
+        new = copy.copy(self)
+        new.state = state
+        new.gradient = np.empty_like(self.gradient)
+        new._cost = self.problem.shape_cost(state)
+        new.b = self.problem.shape_weight * state.betas[: len(self.b)]
+        made = in_order(lambda part: self.problem.sloped(state, part), self.chunks)
+        for part, (cost, gradient, b) in zip(self.chunks, made, strict=True):
+            new._cost += cost
+            new.gradient[part] = gradient
+            new.b = new.b + b[: len(new.b)]
+        new._blocks = [None] * len(self.chunks)
+        new.chord = new._stale = True
+        return new
+
+    def _renew(self) -> None:
+        """Substitutes forward again after the gradient has changed."""
+        carried = None
+        factors = []
+        for part, factor in zip(self.chunks, self._factors, strict=True):
+            assert factor is not None
+            factor, carried = eliminate_again(factor, -self.gradient[part], carried)
+            factors.append(factor)
+        assert carried is not None and self._last is not None
+        inner = self._last.inner.copy()
+        inner[:, 0] = carried.inner[:, 0]
+        self._last = Carry(self._last.matrix, self._last.columns, inner)
+        self._factors, self._stale = factors, False
+
+    @property
+    def cost(self) -> Float[np.ndarray, " groups"]:
+        """Of the one problem."""
+        return np.array([self._cost])
 
     @property
     def gradient_size(self) -> Float[np.ndarray, " groups"]:
         """Largest entry of the gradient."""
         return np.array([max(np.abs(self.gradient).max(), np.abs(self.b).max(initial=0.0))])
 
+    @property
+    def shape_scale(self) -> Float[np.ndarray, " betas"]:
+        """What the damping of the betas is relative to; empty when the shape is held."""
+        return np.maximum(np.diagonal(self.E), _FLOOR)
+
+    def curvature(
+        self, delta: Float[np.ndarray, "frames parameters"], shape: Float[np.ndarray, " betas"]
+    ) -> Float[np.ndarray, " groups"]:
+        """z'Hz of the undamped matrix for z = (delta, shape)."""
+        y = shape[: len(self.b)]
+
+        def of(chunk: int) -> float:
+            part = self.chunks[chunk]
+            return self.blocks(chunk).quadratic(delta[part.start : part.stop + self.problem.reach], y)
+
+        return np.array([sum(in_order(of, range(len(self.chunks)))) + y @ self.E @ y])
+
+    def blocks(self, chunk: int) -> Blocks:
+        """A chunk's part of the matrix, kept or computed again."""
+        kept = self._blocks[chunk]
+        return self.problem.around(self.state, self.chunks[chunk]).blocks if kept is None else kept
+
+    def _damped(self, part: slice) -> np.ndarray:
+        return self.diagonal[part] + self._damping * self.scale[part]
+
+    def _factor(self, chunk: int, blocks: Blocks, carried: Carry | None) -> tuple[Factor, Carry]:
+        part = self.chunks[chunk]
+        return eliminate(
+            blocks,
+            -self.gradient[part],
+            carried,
+            damped_diagonal=self._damped(part),
+            last=chunk == len(self.chunks) - 1,
+        )
+
+    def _eliminate(self, damping: float, *, first: bool = False) -> None:
+        self._damping = damping
+        self._kept -= sum(f.bytes for f in getattr(self, "_factors", []) if f is not None)
+        self._factors: list[Factor | None] = [None] * len(self.chunks)
+        self._carried: list[Carry | None] = [None] * len(self.chunks)
+        self._failure: SolveError | None = None
+        carried = None
+        numbers = range(len(self.chunks))
+        made = in_order(lambda i: self.problem.around(self.state, self.chunks[i]) if first else self.blocks(i), numbers)
+        for i, got in zip(numbers, made, strict=True):
+            if isinstance(got, Linearised):
+                part, blocks = self.chunks[i], got.blocks
+                self.gradient[part] = got.gradient
+                self.scale[part] = np.maximum(got.scale, _FLOOR)
+                self.diagonal[part] = np.einsum("fii->fi", blocks.diagonal)
+                self.E += got.E
+                self.b += got.b
+                self._cost += float(got.cost.sum())
+                if self._kept + blocks.bytes < self.problem.memory // 2:
+                    self._blocks[i] = blocks
+                    self._kept += blocks.bytes
+            else:
+                blocks = got
+            if self._failure is not None:
+                continue
+            self._carried[i] = carried
+            try:
+                factor, carried = self._factor(i, blocks, carried)
+            except SolveError as error:
+                self._failure = error
+                continue
+            if self._kept + factor.bytes < self.problem.memory:
+                self._factors[i] = factor
+                self._kept += factor.bytes
+        self._last = carried
+
+    def factors(self) -> Iterator[tuple[int, Factor]]:
+        """Every chunk's number and factor, from the last to the first; those that were not kept are made again."""
+
+        def of(chunk: int) -> Factor:
+            kept = self._factors[chunk]
+            return self._factor(chunk, self.blocks(chunk), self._carried[chunk])[0] if kept is None else kept
+
+        backward = range(len(self.chunks) - 1, -1, -1)
+        return zip(backward, in_order(of, backward), strict=True)
+
+    def border(self) -> tuple[Float[np.ndarray, " betas"], Float[np.ndarray, "betas betas"]]:
+        """The damped step of the betas, and the inverse of their Schur complement."""
+        if self._failure is not None:
+            raise self._failure
+        assert self._last is not None
+        damped = self.E + self._damping * np.diag(self.shape_scale)
+        return solve_border(self._last, damped, -self.b)
+
     def step(self, damping: Float[np.ndarray, " groups"]) -> Step:
         """The damped Gauss-Newton step. Raises SolveError when the system is not positive definite."""
-        d = float(damping[0])
-        x, y = solve_bordered(self.A, self.C, self.E, -self.gradient, -self.b, damping=d, floor=_FLOOR)
+        d = self._damping if self.chord else float(damping[0])
+        if d != self._damping and not self.chord:
+            self._eliminate(d)
+        if self._stale:
+            self._renew()
+        y, _ = self.border()
+        x = np.empty_like(self.gradient)
+        later = np.zeros(0)
+        for i, factor in self.factors():
+            later = substitute(factor, y, later)
+            x[self.chunks[i]] = later.reshape(-1, x.shape[1])
+        if not np.isfinite(x).all():
+            raise SolveError("The system could not be solved to finite numbers.")
         # with (H + damping D) s = -g the model decreases by 1/2 s'(damping D s - g)
-        scaled = np.maximum(self.A.diagonal, _FLOOR)
-        predicted = 0.5 * float((x * (d * scaled * x - self.gradient)).sum())
-        shape = np.zeros(self.n_betas)
+        predicted = 0.5 * float((x * (d * self.scale * x - self.gradient)).sum())
+        shape = np.zeros(len(self.state.betas))
         if len(y):
-            predicted += 0.5 * float(y @ (d * np.maximum(np.diagonal(self.E), _FLOOR) * y - self.b))
+            predicted += 0.5 * float(y @ (d * self.shape_scale * y - self.b))
             shape = y
         return Step(x, shape, np.array([predicted]))
 
 
-@dataclass(frozen=True)
 class SeparateSystem:
-    """The linearised active frames, each by itself."""
+    """The linearised active frames, each by itself, solved with some damping."""
 
-    cost: Float[np.ndarray, " groups"]
-    gradient: Float[np.ndarray, "active parameters"]
-    H: Float[np.ndarray, "active parameters parameters"]
-    frames: Int[np.ndarray, " active"]
-    n_frames: int
-    n_betas: int
+    chord = False
 
-    @property
-    def gradient_size(self) -> Float[np.ndarray, " groups"]:
-        """Largest entry of the gradient of each frame."""
-        out = np.zeros(self.n_frames)
-        out[self.frames] = np.abs(self.gradient).max(1)
+    def __init__(
+        self,
+        problem: Problem,
+        state: State,
+        active: Bool[np.ndarray, " groups"],
+        damping: Float[np.ndarray, " groups"],
+    ) -> None:
+        self.problem, self.state = problem, state
+        self.frames = np.flatnonzero(active)
+        n = len(state.Th)
+        self.cost, self.gradient_size = np.zeros(n), np.zeros(n)
+        self.gradient, self.scale = (np.zeros((n, problem.rig.n_parameters)) for _ in range(2))
+        self.b = self.shape_scale = np.zeros(0)  # each frame by itself says too little of the shape
+        self._solve(damping)
+
+    def _solve(self, damping: np.ndarray) -> None:
+        self._damping = damping.copy()
+        delta = np.zeros((len(self.state.Th), self.problem.rig.n_parameters))
+        predicted = np.zeros(len(delta))
+        chunks = self.problem.parts(len(self.frames))
+
+        def of(part: slice) -> tuple[np.ndarray, ...]:
+            numbers = self.frames[part]
+            made = self.problem.linearised(self.state, numbers, slice(0, len(numbers)))
+            H, d = made.blocks.diagonal, damping[numbers, None]
+            scale = np.maximum(made.scale, _FLOOR)
+            self.gradient[numbers], self.scale[numbers] = made.gradient, scale
+            scaled = d * scale
+            np.einsum("fii->fi", H)[...] += scaled
+            try:
+                x = np.linalg.solve(H, -made.gradient[..., None])[..., 0]
+            except np.linalg.LinAlgError:  # one of them is singular: all try again with more damping
+                x = np.full_like(made.gradient, np.nan)
+            return numbers, made.cost, np.abs(made.gradient).max(1), x, 0.5 * (x * (scaled * x - made.gradient)).sum(1)
+
+        for numbers, cost, gradient, x, promised in in_order(of, chunks):
+            self.cost[numbers], self.gradient_size[numbers] = cost, gradient
+            delta[numbers], predicted[numbers] = x, promised
+        self._step = Step(delta, np.zeros(len(self.state.betas)), predicted)
+
+    def curvature(
+        self, delta: Float[np.ndarray, "frames parameters"], shape: Float[np.ndarray, " betas"]
+    ) -> Float[np.ndarray, " groups"]:
+        """z'Hz of each active frame's undamped matrix for z = delta; zero for the others. `shape` is held."""
+        out = np.zeros(len(delta))
+
+        def of(part: slice) -> tuple[np.ndarray, np.ndarray]:
+            numbers = self.frames[part]
+            H = self.problem.linearised(self.state, numbers, slice(0, len(numbers))).blocks.diagonal
+            return numbers, np.einsum("fi,fij,fj->f", delta[numbers], H, delta[numbers], optimize=True)
+
+        for numbers, value in in_order(of, self.problem.parts(len(self.frames))):
+            out[numbers] = value
         return out
+
+    def moved(self, state: State) -> None:
+        """Small problems are linearised anew at every state."""
 
     def step(self, damping: Float[np.ndarray, " groups"]) -> Step:
         """The damped Gauss-Newton step of every active frame; zero for the others."""
-        d = damping[self.frames, None]
-        diagonal = np.einsum("fii->fi", self.H)
-        scaled = np.maximum(diagonal, _FLOOR)
-        H = self.H.copy()
-        np.einsum("fii->fi", H)[...] += d * scaled
-        x = np.linalg.solve(H, -self.gradient[..., None])[..., 0]
-        delta = np.zeros((self.n_frames, self.gradient.shape[1]))
-        predicted = np.zeros(self.n_frames)
-        delta[self.frames] = x
-        predicted[self.frames] = 0.5 * (x * (d * scaled * x - self.gradient)).sum(1)
-        return Step(delta, np.zeros(self.n_betas), predicted)
+        if (damping[self.frames] != self._damping[self.frames]).any():
+            self._solve(damping)
+        return self._step

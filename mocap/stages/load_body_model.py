@@ -36,7 +36,9 @@ class LoadBodyModel(Stage):
     def check(self, take: Take) -> None:
         """Reads the model, so that a bad file shows before the first frame."""
         body = self._load()
-        if take.footage and not body.regressors:  # no detector sees the model's own joints
+        points = [p.keypoints3d.skeleton for p in take.people if p.keypoints3d is not None]
+        seen = take.footage or any(skeleton is not skeletons.SMPL24 for skeleton in points)
+        if seen and not body.regressors:  # no detector sees the model's own joints
             raise ModelError(
                 f"{self.model} has {len(body.v_template)} vertices and no keypoints are known on such a mesh (SMPL has "
                 "6890): name a file of shape (keypoints, vertices) with stages.load_body_model.regressor=FILE."

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
-from pydantic import Field, PositiveInt
+import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from mocap.errors import FlowError
-from mocap.fit.motion import distance, fit_motion
+from mocap.errors import FlowError, SolveError
+from mocap.fit.motion import MotionFit, distance, fit_motion
+from mocap.fit.uncertainty import joint_sigma
+from mocap.geometry.cameras import Rig
 from mocap.registry import Named
 from mocap.stages.base import Stage, options
-from mocap.take import Take
+from mocap.take import Motion, Take
 from mocap.terms.base import Data, Term
-from mocap.terms.k3d import K3d
-from mocap.terms.limits import Limits
+from mocap.terms.ground import Ground
+from mocap.terms.k3d import BoundK3d, K3d
+from mocap.terms.limits import BoundLimits, Limits
+from mocap.terms.prior import BoundPrior, Prior
+from mocap.terms.rest import BoundRest
 from mocap.terms.smooth import Smooth
 
 _FAR = 0.1
@@ -29,13 +37,23 @@ class RefinePoses(Stage):
     gives: ClassVar = frozenset({"shape", "motion"})
 
     losses: Annotated[Mapping[str, Term], Named("mocap.terms", "loss"), Field(min_length=1)] = Field(
-        default_factory=lambda: {"k3d": K3d(), "smooth": Smooth(), "limits": Limits()}
+        default_factory=lambda: {
+            "k3d": K3d(),
+            "smooth": Smooth(),
+            "limits": Limits(),
+            "prior": Prior(),
+            "ground": Ground(),
+        }
     )
-    """What is minimised, by name: k3d, smooth, limits, prior, k2d."""
+    """What is minimised, by name: k3d, k2d, smooth, limits, prior, rest, ground."""
     shape: bool = True
     """Whether the shape is refined together with the poses."""
     max_iterations: PositiveInt = 50
     """Of each pass; a pass that spends them is reported as not converged."""
+    tolerance: PositiveFloat = 1e-3
+    """The fit has converged when a step lowers the cost by less than this part of it."""
+    error_bars: bool = True
+    """Whether to tell how well each joint's position is known."""
 
     def check(self, take: Take) -> None:
         """Reads the files of the losses."""
@@ -45,9 +63,11 @@ class RefinePoses(Stage):
     def __call__(self, take: Take) -> Take:
         """Motion and shape, with the cost by term and why each pass stopped."""
         motions, shapes, facts, warnings = [], [], [], []
+        apart = 0.0
+        rig = take.rig or (Rig((), has_floor=True) if take.has_floor else None)
         for number, person in enumerate(take.people):
             assert person.body is not None and person.shape is not None and person.motion is not None
-            data = Data(person.body, take.timestamps, person.keypoints3d, person.keypoints2d or None, take.rig)
+            data = Data(person.body, take.timestamps, person.keypoints3d, person.keypoints2d or None, rig)
             for label, term in self.losses.items():
                 missing = [n for n in term.needs if getattr(data, n) is None]
                 if missing:
@@ -59,16 +79,25 @@ class RefinePoses(Stage):
                 motion=person.motion,
                 free_shape=self.shape,
                 max_iterations=self.max_iterations,
+                tolerance=self.tolerance,
             )
-            motions.append(fit.motion)
+            motion, told = fit.motion, {}
+            if self.error_bars:
+                began = time.perf_counter()
+                motion, told = self._with_error_bars(fit, number, warnings)
+                apart += time.perf_counter() - began
+            motions.append(motion)
             shapes.append(fit.betas)
             off = distance(data, fit.motion, fit.betas)
             facts.append(
                 {
+                    "converged": fit.converged,
                     "distance": off,
                     "betas": fit.betas.tolist(),
                     "stature": person.body.stature(fit.betas),
                     "passes": {k: s.facts() for k, s in fit.passes.items()},
+                    "told_by_the_take": fit.scales,
+                    **told,
                 }
             )
             if off > _FAR:
@@ -83,4 +112,40 @@ class RefinePoses(Stage):
                     f"{ended.iterations} iterations: raise stages.refine_poses.max_iterations, or look at its data."
                 )
         made = take.with_people(motion=motions, shape=shapes).reported(people=facts)
+        if self.error_bars:
+            made = made.reported(seconds_apart={"error_bars": apart})
         return made.reported(warnings=warnings) if warnings else made
+
+    def _with_error_bars(self, fit: MotionFit, number: int, warnings: list[str]) -> tuple[Motion, dict[str, object]]:
+        """The motion with error bars, and what to report of them."""
+        try:
+            sigma = joint_sigma(fit.problem, fit.state)
+        except SolveError as error:
+            warnings.append(f"There are no error bars of person {number}: {error}")
+            return fit.motion, {}
+        names = fit.problem.rig.body.joint_names
+        size = np.sqrt((sigma.astype(float) ** 2).mean(-1))
+        return dataclasses.replace(fit.motion, joint_sigma=sigma), {
+            "joint_sigma": {
+                "median": float(np.median(size)),
+                "by_joint": dict(zip(names, np.median(size, axis=0).tolist(), strict=True)),
+                "assumes": _assumptions(fit),
+            }
+        }
+
+
+def _assumptions(fit: MotionFit) -> list[str]:
+    """What makes the error bars too small where it does not hold."""
+    told = [
+        "Errors of the points are independent from frame to frame; a detector's slow drift, and points that sit "
+        "elsewhere on the body than the model's, are not in these bars."
+    ]
+    terms = fit.problem.terms
+    if not fit.converged:
+        told.append("The fit did not converge: the bars are of where it stopped.")
+    for label, term in terms.items():
+        if isinstance(term, BoundK3d) and not term.estimated.any():
+            told.append(f"The expected error of {label} was given, not told by the take.")
+    if not any(isinstance(t, (BoundPrior, BoundLimits, BoundRest)) for t in terms.values()):
+        told.append("No loss tells about joints that were not seen; theirs mean little.")
+    return told

@@ -8,8 +8,9 @@ have none, and `weight` multiplies the cost.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -22,6 +23,27 @@ from mocap.geometry.cameras import Rig
 from mocap.take import Keypoints2D, Keypoints3D
 
 Kernel = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class Deferred(Mapping[int, np.ndarray]):
+    """Jacobians that are made when they are first asked for: a cost needs none."""
+
+    def __init__(self, make: Callable[[], Mapping[int, np.ndarray]]) -> None:
+        self._make, self._made = make, None
+
+    def _all(self) -> Mapping[int, np.ndarray]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __getitem__(self, offset: int) -> np.ndarray:
+        return self._all()[offset]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 @dataclass(frozen=True)
@@ -44,22 +66,27 @@ class Residuals:
     """1/2 rho(|r|^2)"""
     weight: Float[np.ndarray, "residuals items"]
     """rho'(|r|^2)"""
+    gradient: Float[np.ndarray, "residuals by"] | None = None
+    """Of the cost by the parameters, where a term of that kind has it cheaper than through its Jacobian, which may then
+    be float32: it serves the curvature alone."""
 
     @classmethod
     def of(
         cls,
         on: Literal["keypoints", "blocks", "parameters"],
         r: np.ndarray,
-        jacobians: Mapping[int, np.ndarray],
+        jacobians: Mapping[int, np.ndarray] | Callable[[], Mapping[int, np.ndarray]],
         *,
         frame: np.ndarray | None = None,
         kernel: Kernel | None = None,
         constant: np.ndarray | float = 0.0,
+        gradient: np.ndarray | None = None,
     ) -> Residuals:
         """Residuals with their cost; `constant` is added to the cost and has no gradient."""
         s = (r * r).sum(-1)
         rho, weight = (s, np.ones_like(s)) if kernel is None else kernel(s)
-        return cls(on, np.arange(len(r)) if frame is None else frame, r, jacobians, 0.5 * rho + constant, weight)
+        made = jacobians if isinstance(jacobians, Mapping) else Deferred(jacobians)
+        return cls(on, np.arange(len(r)) if frame is None else frame, r, made, 0.5 * rho + constant, weight, gradient)
 
 
 @dataclass(frozen=True)
@@ -72,6 +99,19 @@ class Data:
     keypoints2d: Mapping[str, Keypoints2D] | None = None
     rig: Rig | None = None
 
+    def at(self, frames: Int[np.ndarray, " some"]) -> Data:
+        """The 3D part of the data at some of the frames."""
+        points = self.keypoints3d
+        assert points is not None
+        fields = ("xyz", "confidence", "covariance", "reprojection_error")
+        part = dataclasses.replace(points, **{name: getattr(points, name)[frames] for name in fields})
+        return Data(self.body, self.timestamps[frames], part)
+
+
+def body_blocks(x: Float[np.ndarray, "frames posed_joints *rest"]) -> Float[np.ndarray, "frames blocks *rest"]:
+    """Of the joints after the root, with zeros for the blocks of Th and of the root."""
+    return np.concatenate([np.zeros((len(x), 2, *x.shape[2:])), x], axis=1)
+
 
 class Bound(ABC):
     """A term with its data."""
@@ -81,9 +121,24 @@ class Bound(ABC):
     dense_coupling: bool = False
     """Whether a residual of several frames is at keypoints, and so couples all their parameters."""
 
+    early: bool = True
+    """Whether it takes part in the first passes, that bring each frame by itself near its answer."""
+
     def relaxed(self) -> Bound:
         """The same term made forgiving, for a first pass from afar: what would stop a limb half-way is softened."""
         return self
+
+    def updated(self, posed: Posed) -> Bound:
+        """The same term with what it reads from the motion itself, as of the last solve: held during the next one.
+
+        Args:
+            posed: The whole take as it was last solved, without Jacobians.
+        """
+        return self
+
+    def facts(self) -> dict[str, object]:
+        """What it read from the motion, for the report."""
+        return {}
 
     @abstractmethod
     def residuals(self, posed: Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:

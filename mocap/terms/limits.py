@@ -1,4 +1,4 @@
-"""Loss `limits`: joints stay within their anatomical range, and near their usual pose where nothing is seen of them."""
+"""Loss `limits`: joints stay within their anatomical range, elbows and knees do not bend backwards."""
 
 from __future__ import annotations
 
@@ -11,32 +11,43 @@ from pydantic import NonNegativeFloat, PositiveFloat
 
 from mocap.bodies.kinematics import Posed
 from mocap.bodies.ranges import JointRanges, joint_ranges
-from mocap.geometry import rotations
 from mocap.options import options
-from mocap.terms.base import Bound, Data, Residuals, Term
+from mocap.terms.base import Bound, Data, Residuals, Term, body_blocks
+
+_STRAIGHT = 2.0
+"""From this many sigmas backwards on the exponential goes on as its tangent: e^20 would be of no use to any solver."""
 
 
 @options
 class Limits(Term):
-    """Soft walls at the anatomical ranges, and a weak pull of each joint toward its usual pose.
+    """Soft walls at the anatomical ranges, SMPLify's exponential against elbows and knees bent backwards, and a weak
+    pull of each joint toward its usual pose.
 
     Joints of which no range is known (fingers, jaw, eyes) have no walls and are held near rest.
     """
 
     sigma: PositiveFloat = 0.1
-    """How far beyond its range a joint may go [rad]."""
+    """How far beyond its range a joint may go [rad]; also the exponential's: exp(angle backwards / sigma)."""
     usual: NonNegativeFloat = 0.05
     """Weight of the pull toward the usual pose, relative to the walls' (a joint's usual deviation is its sigma)."""
     weight: NonNegativeFloat = 1.0
     """Multiplies the cost; 0 switches the loss off."""
 
     def bind(self, data: Data) -> BoundLimits | None:
-        """Ranges of the body's joints by name."""
-        if self.weight == 0:
-            return None
+        """Ranges of the body's joints by name; None when none has one and nothing pulls them."""
         ranges = joint_ranges(data.body.joint_names[1:])
+        if self.weight == 0 or not (self.usual or ranges.known.any()):
+            return None
         gain = np.sqrt(self.weight)
-        return BoundLimits(ranges, gain / self.sigma, gain * np.sqrt(self.usual) / ranges.deviation)
+        return BoundLimits(
+            ranges=ranges,
+            # a hinge has one wall only; the exponential is the other
+            low=np.where(ranges.backwards < 0, -np.inf, ranges.low),
+            high=np.where(ranges.backwards > 0, np.inf, ranges.high),
+            sigma=self.sigma,
+            gain=gain,
+            gain_usual=gain * np.sqrt(self.usual) / ranges.deviation if self.usual else None,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,24 +55,44 @@ class BoundLimits(Bound):
     """The loss with the body's ranges."""
 
     ranges: JointRanges
+    low: Float[np.ndarray, "joints 3"]
+    high: Float[np.ndarray, "joints 3"]
+    sigma: float
     gain: float
-    gain_usual: Float[np.ndarray, "joints 3"]
+    gain_usual: Float[np.ndarray, "joints 3"] | None
+    """None: no pull."""
 
     def relaxed(self) -> BoundLimits:
         """Walls that can be walked through, so that an elbow that started on the wrong side finds its way."""
         return dataclasses.replace(self, gain=0.2 * self.gain)
 
     def residuals(self, posed: Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
-        """What lies beyond the range, and the distance from the usual pose."""
-        theta = rotations.log(posed.R[:, 1:])
-        by_step = rotations.right_jacobian_inverse(theta)
-        beyond = theta - np.clip(theta, self.ranges.low, self.ranges.high)
-        walls = self.gain * (beyond != 0)[..., None] * by_step
-        pull = self.gain_usual[..., None] * by_step
-        r = [_padded(self.gain * beyond), _padded(self.gain_usual * (theta - self.ranges.usual))]
-        return [Residuals.of("blocks", a, {0: _padded(b)}) for a, b in zip(r, (walls, pull), strict=True)]
+        """How far beyond the range in sigmas, exp(sigmas backwards) at hinges, and the distance from the usual pose.
+
+        SMPLify (Bogo et al., "Keep it SMPL", 2016, section 3.2) has the exponential of the angle [rad] itself, which
+        still pulls at a right angle; by sigma it acts where a hinge is straight.
+        """
+        theta = posed.vectors
+        beyond = (theta - np.clip(theta, self.low, self.high)) / self.sigma
+        slope = (beyond != 0).astype(float)
+        hinge, axis = np.nonzero(self.ranges.backwards)
+        way = self.ranges.backwards[hinge, axis]
+        value, by_angle = _exponential(way * theta[:, hinge, axis] / self.sigma)
+        beyond[:, hinge, axis] += value
+        slope[:, hinge, axis] += way * by_angle
+
+        def by_walls() -> dict[int, np.ndarray]:
+            return {0: body_blocks((self.gain / self.sigma) * slope[..., None] * posed.by_step)}
+
+        made = [Residuals.of("blocks", body_blocks(self.gain * beyond), by_walls)]
+        if self.gain_usual is not None:
+            r = self.gain_usual * (theta - self.ranges.usual)
+            pull = self.gain_usual[..., None]
+            made.append(Residuals.of("blocks", body_blocks(r), lambda: {0: body_blocks(pull * posed.by_step)}))
+        return made
 
 
-def _padded(x: np.ndarray) -> np.ndarray:
-    """With zeros for the blocks of Th and of the root, which have no range."""
-    return np.concatenate([np.zeros((len(x), 2, *x.shape[2:])), x], axis=1)
+def _exponential(u: Float[np.ndarray, "*batch"]) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
+    """exp(u) and its derivative, continued as a straight line from `_STRAIGHT` on."""
+    e = np.exp(np.minimum(u, _STRAIGHT))
+    return e * (1 + np.maximum(u - _STRAIGHT, 0.0)), e

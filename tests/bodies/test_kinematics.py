@@ -83,6 +83,29 @@ def test_jacobians_agree_with_finite_differences(body, skeleton):
     np.testing.assert_allclose(posed.shape_jacobian, numeric, atol=1e-7)
 
 
+def test_pulling_a_gradient_back_is_the_transposed_jacobian(body):
+    rig = kinematics.fold(body, "body25")
+    Rh, Th, poses = random_motion(2, 3, body.n_joints, spread=1.0)
+    R = kinematics.local_rotations(Rh, poses)
+    exact = kinematics.pose(rig, BETAS, R, Th, jacobian=True, shape_jacobian=True)
+    gradient = np.random.default_rng(0).normal(size=exact.keypoints.shape)
+    by_parameters, by_shape = kinematics.pose(rig, BETAS, R, Th).pull_back(gradient)
+    np.testing.assert_allclose(by_parameters, np.einsum("fkd,fkdp->fp", gradient, exact.jacobian), atol=1e-9)
+    np.testing.assert_allclose(by_shape, np.einsum("fkd,fkdb->b", gradient, exact.shape_jacobian), atol=1e-9)
+
+
+def test_approximate_jacobians_are_near_the_exact_ones():
+    body = toy_body()
+    rig = kinematics.fold(body, "body25")
+    Rh, Th, poses = random_motion(2, 3, body.n_joints, spread=1.0)
+    R = kinematics.local_rotations(Rh, poses)
+    exact, near = (
+        kinematics.pose(rig, BETAS, R, Th, jacobian=True, shape_jacobian=True, approximate=a) for a in (False, True)
+    )
+    np.testing.assert_allclose(near.jacobian, exact.jacobian, atol=2e-3)
+    np.testing.assert_allclose(near.shape_jacobian, exact.shape_jacobian, atol=1e-5)
+
+
 def test_joints_as_keypoints_are_the_joints():
     body = toy_body()
     Rh, Th, poses = random_motion(3, 5)

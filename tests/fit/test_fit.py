@@ -10,8 +10,7 @@ from mocap import skeletons
 from mocap.bodies import kinematics
 from mocap.bodies.load import load_body
 from mocap.bodies.ranges import joint_ranges
-from mocap.errors import DataError, SolveError
-from mocap.fit import motion as motion_module
+from mocap.errors import DataError
 from mocap.fit.motion import fit_motion
 from mocap.fit.root import align, first_poses, fit_root
 from mocap.fit.shape import fit_shape, limb_lengths
@@ -187,22 +186,6 @@ def test_a_gap_of_the_whole_body_is_bridged(body):
     fit = fit_motion(Data(body, clock, gap), terms, betas=betas, motion=start, free_shape=False)
     made = kinematics.keypoints_of(body, "body25", fit.betas, fit.motion.Rh, fit.motion.Th, fit.motion.poses)
     assert np.linalg.norm(made - xyz, axis=-1)[18:22].mean() < 0.05
-
-
-def test_a_take_too_long_for_the_memory_is_a_sentence(body, monkeypatch):
-    frames = 20
-    betas, motion, _, points = moving(body, 0, frames)
-    monkeypatch.setattr("mocap.fit.motion._free_memory", lambda: 1_000_000)
-    data = Data(body, np.arange(frames) / 30, points)
-    with pytest.raises(SolveError, match=r"20 frames at once needs 0\.0 GB.*--ranges"):
-        fit_motion(data, {"k3d": K3d(), "smooth": Smooth()}, betas=betas, motion=motion)
-
-
-def test_memory_that_can_be_had_is_read_from_the_system():
-    free = motion_module._free_memory()
-    if free is None:
-        pytest.skip("only Linux tells")
-    assert 1e7 < free < 1e15
 
 
 def seen_by_cameras(body, frames, betas, motion):

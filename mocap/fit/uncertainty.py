@@ -1,0 +1,56 @@
+"""How well each joint's position is known: error bars from the curvature of the objective at its minimum."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from mocap.bodies import kinematics
+from mocap.skeletons import Skeleton
+from mocap.solve.covariance import marginals
+from mocap.solve.problem import CoupledSystem, Problem, State
+from mocap.terms.k3d import BoundK3d
+
+_DAMPING = 1e-9
+"""Relative: keeps parameters that nothing tells from making the matrix singular."""
+
+
+def joint_sigma(problem: Problem, state: State) -> Float[np.ndarray, "frames joints 3"]:
+    """Standard deviation of every joint's world position, per axis [m].
+
+    The marginal of the Gaussian that the losses amount to around the solution (Laplace's approximation), with the
+    betas' own uncertainty in it. It is as right as the losses are: expected errors of the points that were told from
+    the take, accelerations of the size that was told, errors independent from frame to frame.
+
+    Args:
+        problem: As it was solved last, all frames coupled.
+        state: The solution.
+
+    Raises:
+        SolveError: The curvature at the solution is not positive definite: it is no minimum.
+    """
+    rig = problem.rig
+    sharp = {label: term.sharpened() if isinstance(term, BoundK3d) else term for label, term in problem.terms.items()}
+    problem = dataclasses.replace(problem, terms=sharp)
+    system = problem.linearise(state, np.ones(1, dtype=bool), np.array([_DAMPING]))
+    assert isinstance(system, CoupledSystem)
+    body = rig.body
+    joints = kinematics.fold(body, Skeleton(body.name, body.joint_names, ()))
+    # the weight of the betas' prior discounts what all frames tell alike, and their uncertainty is as much larger
+    T = system.border()[1] * problem.shape_weight
+    out = np.empty((len(state.Th), body.n_joints, 3), dtype=np.float32)
+    for part, S, W in marginals(system):
+        posed = kinematics.pose(
+            joints, state.betas, state.R[part], state.Th[part], jacobian=True, shape_jacobian=problem.free_shape
+        )
+        J = posed.jacobian
+        assert J is not None
+        flat = J.reshape(len(S), -1, J.shape[-1])
+        variance = np.einsum("frp,frp->fr", flat @ S, flat)
+        if posed.shape_jacobian is not None:
+            by_shape = posed.shape_jacobian.reshape(len(S), flat.shape[1], -1) - flat @ W
+            variance += np.einsum("frb,frb->fr", by_shape @ T, by_shape)
+        out[part] = np.sqrt(variance).reshape(len(S), -1, 3)
+    return out
