@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -359,7 +360,7 @@ def joined(parts: Sequence[Posed]) -> Posed:
     """Consecutive frames as one, without Jacobians."""
     first = parts[0]
     names = ("R", "Th", "G", "joints", "keypoints", "pairs")
-    whole = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+    whole: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
     return Posed(rig=first.rig, n_betas=first.n_betas, **whole)
 
 

@@ -15,13 +15,13 @@ from mocap import progress
 from mocap.bodies import kinematics
 from mocap.errors import DataError
 from mocap.fit.root import first_poses
-from mocap.fit.scales import inherited, rescaled, unsettled
+from mocap.fit.scales import inherited, rescaled, rescaled_in_images, unsettled
 from mocap.geometry import robust, rotations
 from mocap.solve.levenberg_marquardt import Solution, levenberg_marquardt
 from mocap.solve.parallel import one_thread_each
 from mocap.solve.problem import Problem, State
 from mocap.take import Motion
-from mocap.terms.base import Bound, Data, Term
+from mocap.terms.base import Bound, Data, Residuals, Term
 
 _NEIGHBOURS = (1, -1, 3, -3)
 """How far away a badly ended frame looks for a better start, nearest first [frames]."""
@@ -178,25 +178,33 @@ class _Run:
             posed = [kinematics.pose(self.rig, state.betas, state.R[s], state.Th[s]) for s in parts]
             whole = kinematics.joined(posed)
             bound = {**bound, **{k: b.updated(whole) for k, b in updating.items()}}
-        return rescaled(self.rig, bound, self.state, self.timestamps)
+        bound = rescaled(self.rig, bound, self.state, self.timestamps)
+        return rescaled_in_images(self.rig, bound, self.state, self.timestamps)
+
+
+@dataclass(frozen=True, eq=False)
+class _Twice(Bound):
+    """A term over several starts of the same frames at once: number f is frame f modulo their number."""
+
+    term: Bound
+    frames: int
+
+    def residuals(self, posed: kinematics.Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
+        """Those of the term."""
+        return self.term.residuals(posed, frames % self.frames)
 
 
 def _starts(data: Data, run: _Run, R0: Float[np.ndarray, "frames 3 3"], bound: Mapping[str, Bound]) -> None:
     """Each frame by itself: limbs pointed where they were seen, elbows and knees bent their usual way or either way."""
     assert data.keypoints3d is not None
-    tried = []
-    bound = {k: b for k, b in bound.items() if b.early}
-    relaxed = {k: b.relaxed() for k, b in bound.items()}
-    for hinged in (True, False):
-        R = first_poses(data.body, run.state.betas, data.keypoints3d, R0, hinged=hinged)
-        run.state = State(run.state.Th, R, run.state.betas)
-        run.make("far", relaxed, max_iterations=_START_ITERATIONS)
-        tried.append(run.passes["far"])
-    a, b = tried
-    better = (b.costs < a.costs)[:, None, None, None]
-    run.state = State(
-        np.where(better[:, 0, 0], b.state.Th, a.state.Th), np.where(better, b.state.R, a.state.R), a.state.betas
-    )
+    n, Th, betas = len(R0), run.state.Th, run.state.betas
+    bound = {k: b for k, b in bound.items() if b.early and b.span == 1}
+    starts = [first_poses(data.body, betas, data.keypoints3d, R0, hinged=hinged) for hinged in (True, False)]
+    run.state = State(np.concatenate([Th, Th]), np.concatenate(starts), betas)
+    run.make("far", {k: _Twice(b.relaxed(), n) for k, b in bound.items()}, max_iterations=_START_ITERATIONS)
+    ended = run.passes["far"]
+    best = np.arange(n) + n * (ended.costs[n:] < ended.costs[:n])
+    run.state = State(ended.state.Th[best], ended.state.R[best], betas)
     problem = run.make("frames", bound, max_iterations=_FRAME_ITERATIONS)
     run.passes["frames"] = from_neighbours(problem, run.passes["frames"])
     run.state = run.passes["frames"].state
@@ -232,7 +240,7 @@ def fit_motion(
     free_shape: bool = True,
     shape_prior: float = 0.1,
     max_iterations: int = 50,
-    tolerance: float = 1e-3,
+    tolerance: float = 3e-3,
 ) -> MotionFit:
     """Fits poses to a whole take, coarse in time first, then all frames together, then to the images when asked.
 
@@ -319,7 +327,7 @@ def _fitted(
             break
     problem = run.make("take", bound, coupled=True, free_shape=free_shape, relative_decrease=tolerance, by_term=True)
     if in_images:
-        told = {k: bound.get(k, b) for k, b in in_images.items()}
+        told = run.updated({k: bound.get(k, b) for k, b in in_images.items()})
         problem = run.make(
             "images", told, coupled=True, free_shape=free_shape, relative_decrease=tolerance, by_term=True
         )

@@ -23,6 +23,7 @@ from mocap.geometry import robust, rotations
 from mocap.solve.problem import Problem, State
 from mocap.terms.base import Bound
 from mocap.terms.k3d import BoundK3d
+from mocap.terms.refine_2d import BoundRefine2d
 from mocap.terms.smooth import BoundSmooth
 
 _FREQUENCIES = 32
@@ -104,10 +105,14 @@ def _discounted(bound: Mapping[str, Bound]) -> dict[str, Bound]:
         if isinstance(term, BoundK3d) and term.place and term.estimated.any():
             sigma2 = np.nanmedian(term.sigma()[term.estimated]) ** 2
             parts.append(float(sigma2 / (sigma2 + term.place**2)))
+        if isinstance(term, BoundRefine2d) and term.place:
+            parts.append(term.noise() ** 2 / (term.noise() ** 2 + term.place**2))
     if not parts or not np.isfinite(parts).all():
         return dict(bound)
     part = min(parts)
-    return {k: b.discounted(part) if isinstance(b, (BoundK3d, BoundSmooth)) else b for k, b in bound.items()}
+    return {
+        k: b.discounted(part) if isinstance(b, (BoundK3d, BoundRefine2d, BoundSmooth)) else b for k, b in bound.items()
+    }
 
 
 def inherited(
@@ -123,6 +128,58 @@ def inherited(
             sigma = 1 / source.precision
             made[label] = term.with_sigma(interp1d(at, sigma, axis=0)(term.timestamps))
     return _discounted(made)
+
+
+def rescaled_in_images(
+    rig: KeypointRig, bound: Mapping[str, Bound], state: State, timestamps: Float[np.ndarray, " frames"]
+) -> dict[str, Bound]:
+    """The losses that read the images with the expected errors that each view tells, as of this solution.
+
+    How a body accelerates is told here only where no points have told it before.
+    """
+    made = dict(bound)
+    images = {k: b for k, b in bound.items() if isinstance(b, BoundRefine2d)}
+    smooth = {k: b for k, b in bound.items() if isinstance(b, BoundSmooth)}
+    if not images:
+        return made
+    if len(timestamps) >= _FEWEST:
+        at_frames = {**bound, **{k: b.at_frames() for k, b in images.items()}}
+        response = _response(rig, at_frames, state, timestamps, next(iter(smooth.values()), None))
+        for label, term in images.items():
+            if term.estimated:
+                made[label] = term.with_errors(_noise_in_images(term, rig, state, response))
+        for label, term in smooth.items():
+            if term.estimated.any() and not np.ptp(term.precision, axis=0).any():
+                made[label] = term.with_sigma(_accelerations(term, state, timestamps, response))
+    return _discounted(made)
+
+
+def _noise_in_images(term: BoundRefine2d, rig: KeypointRig, state: State, response: _Response) -> list[float]:
+    """By what factor each view's expected error is too small."""
+    unit = 1 / np.sqrt(term.weight * term.discount)
+    left: list[list[np.ndarray]] = [[] for _ in term.views]
+    for s in range(0, len(state.Th), _CHUNK):
+        numbers = np.arange(s, min(s + _CHUNK + 1, len(state.Th)))
+        posed = kinematics.pose(rig, state.betas, state.R[numbers], state.Th[numbers])
+        for view, made in zip(left, term.residuals(posed, numbers), strict=True):
+            view.append(unit * made.r[made.frame < _CHUNK])
+    J = response.posed.jacobian
+    assert J is not None
+    C = response.covariance.mean(0)
+    factors = []
+    sampled = term.at_frames().residuals(response.posed, response.sampled)
+    for view, made in zip(left, sampled, strict=True):
+        size = np.concatenate(view)
+        there = size.any(-1)
+        # part of the noise that the fit follows
+        WJ = unit * (made.jacobians[0] @ J[made.frame])
+        followed = np.einsum("fkip,pq,fkiq->fk", WJ, C, WJ, optimize=True)[made.r.any(-1)] / 2
+        if len(followed) and there.any():
+            remains = np.clip(1 - followed.mean(), 0.2, 1.0)
+            factors.append(max(float(robust.mad_sigma(size[there]) / np.sqrt(remains)), 1e-3))
+        else:
+            factors.append(1.0)
+    return factors
 
 
 def _response(
@@ -260,7 +317,7 @@ def _accelerations(
     curve = (ratio[:, None] / (ratio[:, None] + response.stiffness / response.stiffness.mean())).mean(1)
     h = np.exp(np.interp(told, curve, np.log(ratio))) * q / term.gain**2  # of a parameter alone, by the mean stiffness
     sigma2 = np.broadcast_to(whole, near.shape)
-    for _ in range(8):
+    for _ in range(4):
         known = np.interp(np.log(np.maximum(h * sigma2, 1e-300)), np.log(ratio), curve)
         sigma2 = (n * near + _LOCAL * whole) / (n * known + _LOCAL)
     return np.sqrt(sigma2)

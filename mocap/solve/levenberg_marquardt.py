@@ -12,7 +12,8 @@ from mocap.solve.problem import Problem, State
 from mocap.solve.solution import Solution, check_start, kept, tried
 
 _MOST_DAMPING = 1e12
-_FEW = 4
+_SHRINKING = 0.3
+"""Steps with one curvature go on as long as each gains no more than this part of the one before."""
 _GOOD_GAIN = 0.5
 """Of a step that shows that the quadratic model holds."""
 
@@ -82,6 +83,15 @@ def levenberg_marquardt(
                 damping[active] *= 10
                 stop(damping > _MOST_DAMPING, "singular")
                 continue
+            if system.chord:
+                # what is still to be gained is told without a trial; so is that the curvature is too old for one
+                stop(step.predicted < relative_decrease * cost, "cost hardly falls")
+                if not active.any():
+                    break
+                if step.predicted.sum() > _SHRINKING * before:
+                    system = moved = None  # one of them fills the memory it may have
+                    system = problem.linearise(state, active, damping)
+                    continue
             trial = tried(state, step, active)
             # at the last one no gradient is needed any more
             moved = system.moved(trial) if iterations < max_iterations else None
@@ -92,18 +102,13 @@ def levenberg_marquardt(
                 gain = np.where(finite & (step.predicted > 0), decrease / step.predicted, -1.0)
             accepted = active & (gain > 1e-4) & (decrease >= 0)
             rejected = active & ~accepted
-            if rejected.any() and system.chord:
-                stop(rejected & finite & (step.predicted < relative_decrease * cost), "cost hardly falls")
-                if not active.any():
-                    break
-                # the curvature may be too old
+            if rejected.any() and system.chord:  # the curvature was too old
+                system = moved = None
                 system = problem.linearise(state, active, damping)
                 continue
             # a step that no longer changes the cost at working precision has arrived
             arrived = rejected & (step.predicted >= 0) & (step.predicted <= 1e-12 * np.maximum(cost, 1e-12))
             small = accepted & (decrease < relative_decrease * cost)
-            if system.chord:  # with curvature of an earlier state, a short step need not mean that the end is near
-                small &= step.predicted < _FEW * relative_decrease * cost
             stop(arrived, "cost stands still")
             damping = np.where(
                 accepted,
@@ -123,9 +128,13 @@ def levenberg_marquardt(
         told()
         if active.any() and iterations < max_iterations:
             # where the model held, the curvature still does: as long as that makes steps shrink fast, it is kept
-            keep = moved is not None and bool((gain[active] > _GOOD_GAIN).all()) and not 0.3 * before < fell
+            keep = moved is not None and bool((gain[active] > _GOOD_GAIN).all()) and fell < _SHRINKING * before
             before = fell
-            system = moved if keep and moved is not None else problem.linearise(state, active, damping)
+            if keep and moved is not None:
+                system = moved
+            else:
+                system = moved = None
+                system = problem.linearise(state, active, damping)
     return Solution(
         state,
         float(cost.sum()),

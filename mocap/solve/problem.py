@@ -83,7 +83,7 @@ class Problem:
     """Of the prior on betas, which are standard normal: cost 1/2 weight |betas|^2."""
     chunk: int = 96
     """Frames whose Jacobians exist at one time on one core."""
-    memory: int = 512_000_000
+    memory: int = 400_000_000
     """Bytes that may be kept of a coupled system; what does not fit is computed again when it is needed."""
 
     @property
