@@ -357,11 +357,12 @@ def pose(
 
 
 def joined(parts: Sequence[Posed]) -> Posed:
-    """Consecutive frames as one, without Jacobians."""
+    """Consecutive frames as one, without Jacobians and what gradients need."""
     first = parts[0]
-    names = ("R", "Th", "G", "joints", "keypoints", "pairs")
+    names = ("R", "Th", "G", "joints", "keypoints")
     whole: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
-    return Posed(rig=first.rig, n_betas=first.n_betas, **whole)
+    none = np.zeros((len(whole["R"]), 0, 3))
+    return Posed(rig=first.rig, n_betas=first.n_betas, pairs=none, **whole)
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -75,7 +75,7 @@ def rescaled(
     made = dict(bound)
     unexplained = np.zeros((len(timestamps), 1 + rig.body.n_joints))
     for label, term in points.items():
-        left = _left_over(term, rig, state)
+        left = left_over(term, rig, state)
         if term.estimated.any():
             factor = _noise(term, rig, left, response)
             made[label] = term = term.with_errors(factor)
@@ -199,8 +199,8 @@ def _response(
     return _Response(H, C, stiffness, posed, sampled)
 
 
-def _left_over(term: BoundK3d, rig: KeypointRig, state: State) -> Float[np.ndarray, "frames keypoints 3"]:
-    """Points less the body's, in expected errors; NaN where there is no point."""
+def left_over(term: BoundK3d, rig: KeypointRig, state: State) -> Float[np.ndarray, "frames keypoints 3"]:
+    """What a solution leaves of the points: they less the body's, in expected errors; NaN where there is no point."""
     frames, unit = len(state.Th), 1 / np.sqrt(term.weight * term.discount)
     left = np.empty((frames, rig.n_keypoints, 3))
     for s in range(0, frames, _CHUNK):
@@ -259,19 +259,21 @@ def _unexplained(
     n = max(5, round(_WINDOW / dt))
 
     def near(x: np.ndarray) -> np.ndarray:
-        there = np.asarray(np.isfinite(x).all(-1))
-        share = uniform_filter1d(there.astype(float), n, axis=0, mode="nearest")
-        x = np.where(there[..., None], x, 0.0)
-        mean = uniform_filter1d(x, n, axis=0, mode="nearest") / np.maximum(share, 1e-9)[..., None]
-        square = uniform_filter1d((x * x).mean(-1), n, axis=0, mode="nearest") / np.maximum(share, 1e-9)
+        """Mean square about the mean in a window; 0 where half of it or more is missing."""
+        there = np.isfinite(x[:, 0])
+        share = np.maximum(uniform_filter1d(there.astype(float), n, mode="nearest"), 1e-9)
+        x = np.where(there[:, None], x, 0.0)
+        mean = uniform_filter1d(x, n, axis=0, mode="nearest") / share[:, None]
+        square = uniform_filter1d((x * x).mean(-1), n, mode="nearest") / share
         return np.where(share > 0.5, square - (mean**2).mean(-1), 0.0)
 
-    excess = near(left) - 1.0  # what noise has of it
-    speed = near(np.diff(left, axis=0)) - 2.0
-    speed = np.concatenate([speed, speed[-1:]])
-    shows = (excess > _CLEAR) & (speed > _CLEAR)
     sigma = np.nan_to_num(term.sigma())
-    squared = np.where(shows, speed**2 / np.where(shows, excess, 1.0), 0.0) * (sigma / dt**2) ** 2  # [m^2/s^4]
+    squared = np.zeros(left.shape[:2])  # [m^2/s^4]
+    for k in range(left.shape[1]):  # tens of keypoints, whatever the number of frames
+        excess = near(left[:, k]) - 1.0  # what noise has of it
+        speed = near(np.diff(left[:, k], axis=0, append=left[-1:, k])) - 2.0
+        shows = (excess > _CLEAR) & (speed > _CLEAR)
+        squared[shows, k] = speed[shows] ** 2 / excess[shows] * (sigma[k] / dt**2) ** 2
 
     rest = kinematics.pose(rig, np.zeros(0), np.broadcast_to(np.eye(3), (1, rig.body.n_joints, 3, 3)), np.zeros((1, 3)))
     lever = np.linalg.norm(rest.keypoints[0, None] - rest.joints[0, :, None], axis=-1)  # (joints, keypoints)

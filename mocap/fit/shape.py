@@ -20,6 +20,9 @@ _INDEPENDENT = 10
 """Errors of neighbouring frames are alike: so many frames count as one independent measurement."""
 _POSES = 200
 """Frames, and sampled poses of what is not seen in them, over which the bending of limbs is averaged."""
+_ENOUGH = 5000
+_RUN = 100
+"""Frames in a row, so that noise still shows in differences over time."""
 _UNSURE = 0.5
 """Part of a limb's variation over poses that stays in its mean over a take."""
 _REPOSED = 3
@@ -169,6 +172,17 @@ def _lengths(xyz: np.ndarray, limbs: np.ndarray) -> np.ndarray:
     return np.linalg.norm(xyz[:, limbs[:, 1]] - xyz[:, limbs[:, 0]], axis=-1)
 
 
+def _enough(points: Keypoints3D) -> Keypoints3D:
+    """The points of so many frames as tell all there is about lengths, in runs spread evenly over a long take."""
+    frames = len(points.xyz)
+    if frames <= _ENOUGH:
+        return points
+    starts = np.linspace(0, frames - _RUN, _ENOUGH // _RUN).astype(int)
+    rows = (starts[:, None] + np.arange(_RUN)).ravel()
+    names = ("xyz", "confidence", "covariance", "reprojection_error")
+    return dataclasses.replace(points, **{n: getattr(points, n)[rows] for n in names})
+
+
 def fit_shape(
     body: BodyModel,
     points: Keypoints3D,
@@ -192,6 +206,7 @@ def fit_shape(
         DataError: No limb was seen in any frame, and no stature is given.
     """
     limbs = points.skeleton.limb_indices()
+    points = _enough(points)
     measured = limb_lengths(points, limbs)
     known: Bool[np.ndarray, " limbs"] = np.isfinite(measured.length)
     if not known.any() and stature is None:

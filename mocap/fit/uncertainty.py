@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mocap.bodies import kinematics
+from mocap.fit.scales import left_over
 from mocap.skeletons import Skeleton
 from mocap.solve.covariance import marginals
 from mocap.solve.problem import CoupledSystem, Problem, State
@@ -15,6 +16,21 @@ from mocap.terms.k3d import BoundK3d
 
 _DAMPING = 1e-9
 """Relative: keeps parameters that nothing tells from making the matrix singular."""
+
+
+def correlation(problem: Problem, state: State) -> float | None:
+    """How alike errors of neighbouring frames are: the median over keypoints of what is left, frame by frame; None
+    without 3D points. Near 0 where the noise is as the losses take it."""
+    told = []
+    for term in problem.terms.values():
+        if isinstance(term, BoundK3d):
+            left = left_over(term, problem.rig, state)
+            left = left - np.nanmedian(left, axis=0)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                told.append(np.nanmean(left[1:] * left[:-1], axis=0) / np.nanmean(left**2, axis=0))
+    if not told or not np.isfinite(told).any():
+        return None
+    return float(np.nanmedian(told))
 
 
 def joint_sigma(problem: Problem, state: State) -> Float[np.ndarray, "frames joints 3"]:

@@ -25,6 +25,9 @@ from mocap.solve.banded import Blocks, Carry, Factor, eliminate, eliminate_again
 from mocap.solve.parallel import in_order
 from mocap.terms.base import Bound, Residuals
 
+_STEPPED = 2000
+"""Frames whose steps are made into rotations at one time."""
+_MOST_CHUNKS = 400
 _FLOOR = 1e-6
 """Least curvature the damping acts on [1/rad^2, 1/m^2]: a parameter nothing depends on stays where it is."""
 
@@ -41,7 +44,11 @@ class State:
     def stepped(self, delta: Float[np.ndarray, "frames parameters"], shape: Float[np.ndarray, " betas"]) -> State:
         """After a step in the local tangent of every rotation."""
         steps = delta.reshape(len(delta), -1, 3)
-        return State(self.Th + steps[:, 0], self.R @ rotations.exp(steps[:, 1:]), self.betas + shape)
+        R = np.empty_like(self.R)
+        for s in range(0, len(R), _STEPPED):
+            part = slice(s, s + _STEPPED)
+            np.matmul(self.R[part], rotations.exp(steps[part, 1:]), out=R[part])
+        return State(self.Th + steps[:, 0], R, self.betas + shape)
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Problem:
     """Of the prior on betas, which are standard normal: cost 1/2 weight |betas|^2."""
     chunk: int = 96
     """Frames whose Jacobians exist at one time on one core."""
-    memory: int = 400_000_000
+    memory: int = 300_000_000
     """Bytes that may be kept of a coupled system; what does not fit is computed again when it is needed."""
 
     @property
@@ -102,7 +109,8 @@ class Problem:
 
     def parts(self, frames: int) -> list[slice]:
         """The take in chunks."""
-        size = max(self.chunk, self.reach)
+        # between chunks a dense block is kept, so that a long take is cut into no more than so many
+        size = max(self.chunk, self.reach, -(-frames // _MOST_CHUNKS))
         return [slice(s, min(s + size, frames)) for s in range(0, frames, size)]
 
     def _posed(self, state: State, numbers: np.ndarray, *, jacobian: bool = False) -> Posed:

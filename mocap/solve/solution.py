@@ -69,6 +69,8 @@ def tried(state: State, step: Step, active: Bool[np.ndarray, " groups"]) -> Stat
 
 def kept(state: State, trial: State, accepted: Bool[np.ndarray, " groups"]) -> State:
     """The trial in the groups that accepted it, the state before in the others."""
+    if accepted.all():
+        return trial
     frames = by_frame(accepted, len(state.Th))
     return State(
         np.where(frames[:, None], trial.Th, state.Th),

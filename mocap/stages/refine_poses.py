@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from mocap.errors import FlowError, SolveError
 from mocap.fit.motion import MotionFit, distance, fit_motion
-from mocap.fit.uncertainty import joint_sigma
+from mocap.fit.uncertainty import correlation, joint_sigma
 from mocap.geometry.cameras import Rig
 from mocap.registry import Named
 from mocap.stages.base import Stage, options
@@ -25,6 +25,8 @@ from mocap.terms.prior import BoundPrior, Prior
 from mocap.terms.rest import BoundRest
 from mocap.terms.smooth import Smooth
 
+_ALIKE = 0.3
+"""A correlation of errors of neighbouring frames that makes error bars too small."""
 _FAR = 0.1
 """A median distance from the points that no person of the body's shape explains [m]."""
 
@@ -45,7 +47,7 @@ class RefinePoses(Stage):
             "ground": Ground(),
         }
     )
-    """What is minimised, by name: k3d, k2d, smooth, limits, prior, rest, ground."""
+    """What is minimised, by name: k3d, refine_2d, smooth, limits, prior, rest, ground."""
     shape: bool = True
     """Whether the shape is refined together with the poses."""
     max_iterations: PositiveInt = 50
@@ -135,14 +137,20 @@ class RefinePoses(Stage):
 
 
 def _assumptions(fit: MotionFit) -> list[str]:
-    """What makes the error bars too small where it does not hold."""
+    """What the error bars take for granted, and where that makes them too small."""
     told = [
-        "Errors of the points are independent from frame to frame; a detector's slow drift, and points that sit "
-        "elsewhere on the body than the model's, are not in these bars."
+        "Points that sit elsewhere on the body than the model's, the same way in every frame, are in these bars only "
+        "as far as `place` of k3d says."
     ]
-    terms = fit.problem.terms
+    alike = correlation(fit.problem, fit.state)
+    if alike is not None and alike > _ALIKE:
+        told.append(
+            f"Errors of neighbouring frames are alike (correlation {alike:.2f}) and are taken as independent: the bars "
+            f"are too small, by up to {np.sqrt((1 + alike) / (1 - alike)):.1f} times."
+        )
     if not fit.converged:
         told.append("The fit did not converge: the bars are of where it stopped.")
+    terms = fit.problem.terms
     for label, term in terms.items():
         if isinstance(term, BoundK3d) and not term.estimated.any():
             told.append(f"The expected error of {label} was given, not told by the take.")
