@@ -307,7 +307,7 @@ def objective(
             made.append(k3d)
         elif isinstance(bound, BoundSmooth) and bound.gain_keypoints is None:
             dt = np.diff(bound.timestamps)
-            gain = tensor(bound.gain * bound.precision[1:-1, :, None] / (0.5 * (dt[1:] + dt[:-1]))[:, None, None])
+            gain = tensor(bound.gain * bound.precision[1:-1] / (0.5 * (dt[1:] + dt[:-1]))[:, None, None])
             dts = tensor(dt[:, None, None])
 
             def smooth(keypoints: Tensor, R: Tensor, Th: Tensor, vectors: Tensor, gain=gain, dts=dts) -> Tensor:

@@ -37,7 +37,7 @@ _SHARED = 30.0
 """What all keypoints tell about the noise counts in each as so many frames."""
 _WINDOW = 0.25
 """Over which a joint's acceleration is taken as of one size [s]."""
-_LOCAL = 3.0
+_LOCAL = 5.0
 """A joint's size of acceleration over the whole take counts in each window as so many frames."""
 _FEW = 1e-3
 """Part of the sigmas of a take that may be raised by chance."""
@@ -84,8 +84,8 @@ def rescaled(
     for label, term in smooth.items():
         if term.estimated.any():
             sigma = _accelerations(term, state, timestamps, response)
-            raised = float((unexplained > _RAISED * sigma)[:, term.estimated].mean())
-            made[label] = term.with_sigma(np.maximum(sigma, unexplained), raised=raised)
+            raised = float((unexplained[..., None] > _RAISED * sigma)[:, term.estimated].mean())
+            made[label] = term.with_sigma(np.maximum(sigma, unexplained[..., None]), raised=raised)
     return _discounted(made)
 
 
@@ -193,7 +193,7 @@ def _response(
     dt = np.median(np.diff(timestamps))
     w = (np.arange(_FREQUENCIES) + 0.5) / _FREQUENCIES * np.pi
     stiffness = (2 - 2 * np.cos(w)) ** 2 / dt**4
-    q = np.zeros(len(H)) if smooth is None else np.repeat((smooth.gain * np.median(smooth.precision, axis=0)) ** 2, 3)
+    q = np.zeros(len(H)) if smooth is None else (smooth.gain * np.median(smooth.precision, axis=0)).ravel() ** 2
     C = np.linalg.inv(H + stiffness[:, None, None] * np.diag(q))
     posed = kinematics.pose(rig, state.betas, state.R[sampled], state.Th[sampled], jacobian=True, approximate=True)
     return _Response(H, C, stiffness, posed, sampled)
@@ -290,26 +290,26 @@ def _unexplained(
 
 def _accelerations(
     term: BoundSmooth, state: State, timestamps: np.ndarray, response: _Response
-) -> Float[np.ndarray, "frames blocks"]:
-    """Sigma of the acceleration of each block about each frame."""
-    frames, blocks = term.precision.shape
-    squared = np.empty((frames, blocks))
+) -> Float[np.ndarray, "frames blocks 3"]:
+    """Sigma of the acceleration of each block about each frame, by axis: a knee bends about one and hardly turns."""
+    frames, blocks, _ = term.precision.shape
+    squared = np.empty((frames, blocks, 3))
     for s in range(1, frames - 1, _CHUNK):
         rows = slice(s - 1, min(s + _CHUNK, frames - 1) + 1)
         dt = np.diff(timestamps[rows])[:, None, None]
         relative = rotations.log(state.R[rows][:-1].swapaxes(-1, -2) @ state.R[rows][1:])
         velocity = np.concatenate([np.diff(state.Th[rows], axis=0)[:, None], relative], axis=1) / dt
         acceleration = np.diff(velocity, axis=0) / (0.5 * (dt[1:] + dt[:-1]))
-        squared[rows.start + 1 : rows.stop - 1] = (acceleration**2).mean(-1)
+        squared[rows.start + 1 : rows.stop - 1] = acceleration**2
     squared[0], squared[-1] = squared[1], squared[-2]
     q = (term.gain * np.median(term.precision, axis=0)) ** 2
-    by_frequency = np.einsum("wpp->wp", response.covariance).reshape(_FREQUENCIES, blocks, 3).mean(-1)
-    told = np.clip(1 - q * (response.stiffness[:, None] * by_frequency).mean(0), 1e-3, 1.0)
+    by_frequency = np.einsum("wpp->wp", response.covariance).reshape(_FREQUENCIES, blocks, 3)
+    told = np.clip(1 - q * (response.stiffness[:, None, None] * by_frequency).mean(0), 1e-3, 1.0)
     start = 1 / term.precision[0] ** 2 if np.ptp(term.precision, axis=0).max() == 0 else None
     typical = 1 / np.median(term.precision, axis=0) ** 2 if start is None else start
     whole = (frames * squared.mean(0) + _OWN * typical) / (frames * told + _OWN)
     if not _LOCAL:
-        return np.broadcast_to(np.sqrt(whole), (frames, blocks))
+        return np.broadcast_to(np.sqrt(whole), squared.shape)
     # about each frame: the same with the window's own acceleration, and how well it is told by a single parameter whose
     # information h explains how well the whole take's is
     rate = 1 / np.median(np.diff(timestamps))

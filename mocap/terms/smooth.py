@@ -42,7 +42,7 @@ class Smooth(Term):
         sigma = np.array([self.sigma_root or _ROOT] + [self.sigma or _JOINT] * n_joints)
         return BoundSmooth(
             data.timestamps,
-            np.broadcast_to(1 / sigma, (len(data.timestamps), len(sigma))),
+            np.broadcast_to(1 / sigma[:, None], (len(data.timestamps), len(sigma), 3)),
             np.sqrt(self.weight),
             None if self.sigma_keypoints is None else np.sqrt(self.weight) / self.sigma_keypoints,
             estimated=np.array([self.sigma_root is None] + [self.sigma is None] * n_joints),
@@ -55,8 +55,8 @@ class BoundSmooth(Bound):
     """The loss with its time steps."""
 
     timestamps: Float[np.ndarray, " frames"]
-    precision: Float[np.ndarray, "frames blocks"]
-    """1 / sigma of the acceleration of Th [s^2/m], the root and the joints [s^2/rad] about each frame."""
+    precision: Float[np.ndarray, "frames blocks 3"]
+    """1 / sigma of the acceleration of Th [s^2/m], the root and the joints [s^2/rad] about each frame, by axis."""
     gain: float
     """Root of the weight."""
     gain_keypoints: float | None
@@ -70,9 +70,11 @@ class BoundSmooth(Bound):
 
     span = 3
 
-    def with_sigma(self, sigma: Float[np.ndarray, "frames blocks"], *, raised: float = 0.0) -> BoundSmooth:
+    def with_sigma(self, sigma: Float[np.ndarray, "frames blocks 3"], *, raised: float = 0.0) -> BoundSmooth:
         """The loss with other sigmas, where they are not given."""
-        return dataclasses.replace(self, precision=np.where(self.estimated, 1 / sigma, self.precision), raised=raised)
+        return dataclasses.replace(
+            self, precision=np.where(self.estimated[:, None], 1 / sigma, self.precision), raised=raised
+        )
 
     def discounted(self, part: float) -> BoundSmooth:
         """The loss with so small a part of its weight."""
@@ -80,7 +82,7 @@ class BoundSmooth(Bound):
 
     def facts(self) -> dict[str, object]:
         """The expected accelerations, median over time [m/s^2 for Th, rad/s^2]."""
-        sigma = 1 / np.median(self.precision, axis=0)
+        sigma = np.sqrt((1 / np.median(self.precision, axis=0) ** 2).mean(-1))
         return {"sigma": dict(zip(self.names, sigma.tolist(), strict=True))}
 
     @property
@@ -99,7 +101,7 @@ class BoundSmooth(Bound):
         if n < 1:
             return []
         between = 0.5 * (dt[1:] + dt[:-1])
-        gain = self.gain * self.precision[frames[1:-1]][..., None]
+        gain = self.gain * self.precision[frames[1:-1]]
         first = gain / (dt[:-1] * between)[:, None, None]
         second = gain / (dt[1:] * between)[:, None, None]
 
