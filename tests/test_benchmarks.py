@@ -133,7 +133,7 @@ def test_every_solver_lowers_the_one_objective(small, solver):
     if solver == "lbfgs":
         pytest.importorskip("torch", reason="torch is for benchmarks only")
     _, one, _, _ = small
-    state, iterations, _ = fit.solved_by(solver, one, budget=0.5)
+    state, iterations, _ = fit.solved_by(solver, one, budget=20)
     assert iterations > 0
     before, after = (sum(one.problem.cost_by_term(s).values()) for s in (one.start, state))
     assert after < before
