@@ -314,12 +314,14 @@ def _accelerations(
     # information h explains how well the whole take's is
     rate = 1 / np.median(np.diff(timestamps))
     n = max(3, round(_WINDOW * rate))
-    near = uniform_filter1d(squared, n, axis=0, mode="nearest")
     ratio = np.logspace(-6, 10, 200)
     curve = (ratio[:, None] / (ratio[:, None] + response.stiffness / response.stiffness.mean())).mean(1)
     h = np.exp(np.interp(told, curve, np.log(ratio))) * q / term.gain**2  # of a parameter alone, by the mean stiffness
-    sigma2 = np.broadcast_to(whole, near.shape)
-    for _ in range(4):
-        known = np.interp(np.log(np.maximum(h * sigma2, 1e-300)), np.log(ratio), curve)
-        sigma2 = (n * near + _LOCAL * whole) / (n * known + _LOCAL)
-    return np.sqrt(sigma2)
+    for block in range(blocks):  # tens of them, whatever the number of frames
+        near = uniform_filter1d(squared[:, block], n, axis=0, mode="nearest")
+        sigma2 = np.broadcast_to(whole[block], near.shape)
+        for _ in range(4):
+            known = np.interp(np.log(np.maximum(h[block] * sigma2, 1e-300)), np.log(ratio), curve)
+            sigma2 = (n * near + _LOCAL * whole[block]) / (n * known + _LOCAL)
+        squared[:, block] = sigma2
+    return np.sqrt(squared, out=squared)

@@ -44,7 +44,7 @@ def marginals(
         S, later = _selected(factor, part.stop - part.start, size, later)
         W = _followed(factor, W_later)
         W_later = W[: factor.onward.shape[1] or len(W)]
-        yield part, S, W.reshape(-1, size, W.shape[1])
+        yield part, S, W.reshape(len(S), size, W.shape[1])
 
 
 def _followed(factor: Factor, later: np.ndarray) -> Float[np.ndarray, "rows betas"]:

@@ -358,7 +358,6 @@ class CoupledSystem:
         n_betas = len(state.betas) if problem.free_shape else 0
         self.gradient = np.zeros((frames, size))
         self.scale = np.zeros((frames, size))
-        self.diagonal = np.zeros((frames, size))
         self.E = problem.shape_weight * np.eye(n_betas)
         self.b = problem.shape_weight * state.betas[:n_betas]
         self._cost = problem.shape_cost(state)
@@ -431,16 +430,13 @@ class CoupledSystem:
         kept = self._blocks[chunk]
         return self.problem.around(self.state, self.chunks[chunk]).blocks if kept is None else kept
 
-    def _damped(self, part: slice) -> np.ndarray:
-        return self.diagonal[part] + self._damping * self.scale[part]
-
     def _factor(self, chunk: int, blocks: Blocks, carried: Carry | None) -> tuple[Factor, Carry]:
         part = self.chunks[chunk]
         return eliminate(
             blocks,
             -self.gradient[part],
             carried,
-            damped_diagonal=self._damped(part),
+            damped_diagonal=np.einsum("fii->fi", blocks.diagonal) + self._damping * self.scale[part],
             last=chunk == len(self.chunks) - 1,
         )
 
@@ -458,7 +454,6 @@ class CoupledSystem:
                 part, blocks = self.chunks[i], got.blocks
                 self.gradient[part] = got.gradient
                 self.scale[part] = np.maximum(got.scale, _FLOOR)
-                self.diagonal[part] = np.einsum("fii->fi", blocks.diagonal)
                 self.E += got.E
                 self.b += got.b
                 self._cost += float(got.cost.sum())

@@ -64,6 +64,8 @@ def by_frame(groups: np.ndarray, frames: int) -> np.ndarray:
 
 def tried(state: State, step: Step, active: Bool[np.ndarray, " groups"]) -> State:
     """The state after a step of the active groups."""
+    if active.all():
+        return state.stepped(step.delta, step.shape)
     return state.stepped(np.where(by_frame(active, len(state.Th))[:, None], step.delta, 0.0), step.shape)
 
 
