@@ -106,6 +106,23 @@ def test_two_cameras_are_enough(run, example):
         assert np.isfinite(result["keypoints3d"]).all(-1).mean() > 0.95
 
 
+def test_two_cameras_tell_more_when_the_images_themselves_are_fitted(run, example):
+    losses = "k3d: {}, smooth: {}, limits: {}, prior: {}, ground: {}"
+    away = {}
+    for more in ("", ", refine_2d: {}"):
+        for pair in (("01", "02"), ("03", "04")):
+            code, out = run("--subs", *pair, "--set", f"stages.refine_poses.losses={{{losses}{more}}}")
+            assert code == 0
+            told = compare_files(out / "result.npz", example / "truth.npz")
+            away[pair, more] = np.array([told["mpjpe_mm"], told["pa_mpjpe_mm"], told["pve_mm"]])
+            fit = next(
+                s for s in json.loads((out / "report.json").read_text())["stages"] if s["label"] == "refine_poses"
+            )
+            assert fit["people"][0]["converged"]
+    for pair in (("01", "02"), ("03", "04")):
+        assert (away[pair, ", refine_2d: {}"] < away[pair, ""]).all(), away
+
+
 def test_a_camera_that_sees_nobody_for_a_while_is_done_without(run, example, tmp_path):
     def blind(arrays):
         arrays["confidence"][60:80] = 0

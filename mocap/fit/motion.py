@@ -22,6 +22,7 @@ from mocap.solve.parallel import one_thread_each
 from mocap.solve.problem import Problem, State
 from mocap.take import Motion
 from mocap.terms.base import Bound, Data, Residuals, Term
+from mocap.terms.refine_2d import BoundRefine2d
 
 _NEIGHBOURS = (1, -1, 3, -3)
 """How far away a badly ended frame looks for a better start, nearest first [frames]."""
@@ -130,6 +131,9 @@ def from_neighbours(problem: Problem, solution: Solution) -> Solution:
     return dataclasses.replace(solution, cost=total, history=(*solution.history, total))
 
 
+_NOTHING = State(np.zeros((0, 3)), np.zeros((0, 1, 3, 3)), np.zeros(0))
+
+
 @dataclass
 class _Run:
     """The passes made so far on one set of frames, and the progress of the one under way."""
@@ -157,9 +161,10 @@ class _Run:
         shape_weight = max(1.0, self.shape_prior * len(self.timestamps))
         problem = Problem(self.rig, bound, coupled=coupled, free_shape=free_shape, shape_weight=shape_weight)
         with progress.bar(f"fitting poses ({label})", None, "iterations") as bar:
+            self.passes.pop(label, None)
             self.passes[label] = levenberg_marquardt(
                 problem,
-                self.state,
+                self._given(),
                 max_iterations=max_iterations or self.max_iterations,
                 relative_decrease=relative_decrease,
                 initial_damping=_COUPLED_DAMPING if coupled else 1e-3,
@@ -168,6 +173,11 @@ class _Run:
             )
         self.state = self.passes[label].state
         return problem
+
+    def _given(self) -> State:
+        """The state, let go of: held here it would stay in memory beside the solver's own."""
+        state, self.state = self.state, _NOTHING
+        return state
 
     def updated(self, bound: Mapping[str, Bound]) -> dict[str, Bound]:
         """The terms with what they, and all together, read from the motion as it is now."""
@@ -227,8 +237,12 @@ def _between(state: State, at: Float[np.ndarray, " keys"], clock: Float[np.ndarr
     quaternions = Rotation.from_matrix(state.R.reshape(-1, 3, 3)).as_quat().reshape(len(at), -1, 4)
     along = (quaternions[1:] * quaternions[:-1]).sum(-1)
     quaternions[1:] *= np.cumprod(np.where(along < 0, -1.0, 1.0), axis=0)[..., None]  # q and -q are one rotation
-    R = Rotation.from_quat(CubicSpline(at, quaternions)(clock).reshape(-1, 4)).as_matrix()
-    return State(CubicSpline(at, state.Th)(clock), R.reshape(len(clock), -1, 3, 3), state.betas)
+    spline = CubicSpline(at, quaternions)
+    R = np.empty((len(clock), *state.R.shape[1:]))
+    for s in range(0, len(clock), _CHUNK):
+        part = slice(s, s + _CHUNK)
+        R[part] = Rotation.from_quat(spline(clock[part]).reshape(-1, 4)).as_matrix().reshape(R[part].shape)
+    return State(CubicSpline(at, state.Th)(clock), R, state.betas)
 
 
 def fit_motion(
@@ -251,12 +265,13 @@ def fit_motion(
         keys: The keyframes together, with all terms that read the 3D points, the shape free when asked. Noise and
             motion are told from the take as it goes (see `fit.scales`).
         take: All terms, all frames coupled, from the keyframes' poses with every joint turned evenly in between.
-        images: Only with a `k2d` term: as before, with reprojection in every view in place of `k3d`. Without a `k3d`
-            term the passes before are done with `k2d`, on all frames.
+        images: Only with a `refine_2d` term: as before, with reprojection in every view in place of `k3d` and the noise
+            of each view told by what the pass before left in it. Without a `k3d` term the passes before are done with
+            `refine_2d`, on all frames.
 
     Args:
         data: Keypoints and what else the terms need.
-        terms: By label; `k3d` and `k2d` are taken as above, whatever they are labelled.
+        terms: By label; `k3d` and `refine_2d` are taken as above, whatever they are labelled.
         betas: Shape to start from.
         motion: Root to start from; its poses only when they are not all zero.
         free_shape: Whether the passes over the whole take also refine the shape.
@@ -294,15 +309,18 @@ def _fitted(
     if not by_points:
         bound, in_images = in_images, {}  # only the images tell where the body is
     if not bound:
-        raise DataError("No loss that is switched on compares the body with what was seen: give k3d or k2d a weight.")
+        raise DataError(
+            "No loss that is switched on compares the body with what was seen: give k3d or refine_2d a weight."
+        )
     clock = data.timestamps
-    R = kinematics.local_rotations(motion.Rh, motion.poses)
-    run = _Run(rig, State(motion.Th, R, betas), clock, shape_prior, max_iterations, {})
-
-    if not motion.poses.any():
+    if motion.poses.any():
+        R = kinematics.local_rotations(motion.Rh, motion.poses)
+        run = _Run(rig, State(motion.Th, R, betas), clock, shape_prior, max_iterations, {})
+    else:
         keys = _spread(clock, _KEYS) if by_points else np.arange(len(clock))
-        first = keys[_spread(clock[keys], _STARTS)]
-        few, at_keys = data, bound
+        first = keys[_spread(clock[keys], _STARTS)] if by_points else keys
+        few = data
+        at_keys = {k: b.at_frames() if isinstance(b, BoundRefine2d) else b for k, b in bound.items()}
         if len(keys) < len(clock):
             few = data.at(keys)
             at_keys = bind({k: t for k, t in measured.items() if not t.needs - {"keypoints3d"}}, few)
@@ -310,8 +328,9 @@ def _fitted(
         if len(first) < len(keys):
             fewer = data.at(first)
             at_first = bind({k: t for k, t in measured.items() if not t.needs - {"keypoints3d"}}, fewer)
-        run = _Run(rig, State(motion.Th[first], R[first], betas), clock[first], shape_prior, max_iterations, run.passes)
-        _starts(fewer, run, R[first, 0], at_first)
+        R = kinematics.local_rotations(motion.Rh[first], motion.poses[first])
+        run = _Run(rig, State(motion.Th[first], R, betas), clock[first], shape_prior, max_iterations, {})
+        _starts(fewer, run, R[:, 0], at_first)
         if len(keys) < len(clock):
             state = _between(run.state, clock[first], clock[keys])
             run = _Run(rig, state, clock[keys], shape_prior, max_iterations, run.passes)
@@ -321,7 +340,7 @@ def _fitted(
             bound = inherited(bound, rescaled(rig, at_keys, run.state, run.timestamps), clock[keys])
         run = _Run(rig, _between(run.state, run.timestamps, clock), clock, shape_prior, max_iterations, run.passes)
     for _ in range(_MOST_ROUNDS):
-        run.make("take", bound, coupled=True, max_iterations=1)
+        run.make("take", bound, coupled=True, free_shape=free_shape, max_iterations=1)
         bound = run.updated(bound)
         if not unsettled(bound):
             break
@@ -331,7 +350,8 @@ def _fitted(
         problem = run.make(
             "images", told, coupled=True, free_shape=free_shape, relative_decrease=tolerance, by_term=True
         )
-    vectors = rotations.log(run.state.R)
+    parts = [slice(s, s + _CHUNK) for s in range(0, len(clock), _CHUNK)]
+    vectors = np.concatenate([rotations.log(run.state.R[s]) for s in parts])
     return MotionFit(
         Motion(vectors[:, 0], run.state.Th, vectors[:, 1:]),
         run.state.betas,

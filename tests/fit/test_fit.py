@@ -17,9 +17,9 @@ from mocap.fit.shape import fit_shape, limb_lengths
 from mocap.geometry import rotations
 from mocap.take import Keypoints2D, Keypoints3D, Motion
 from mocap.terms.base import Data
-from mocap.terms.k2d import K2d
 from mocap.terms.k3d import K3d
 from mocap.terms.limits import Limits
+from mocap.terms.refine_2d import Refine2d
 from mocap.terms.smooth import Smooth
 
 BODY25 = skeletons.BODY25
@@ -188,26 +188,33 @@ def test_a_gap_of_the_whole_body_is_bridged(body):
     assert np.linalg.norm(made - xyz, axis=-1)[18:22].mean() < 0.05
 
 
-def seen_by_cameras(body, frames, betas, motion):
+def seen_by_cameras(body, frames, betas, motion, *, late=0.0):
+    """Every other camera sees a part `late` of a frame after the others."""
     rig = ring_rig()
     xyz = kinematics.keypoints_of(body, "body25", betas, motion.Rh, motion.Th, motion.poses)
     clock, ones = np.arange(frames) / 30, np.ones(xyz.shape[:2])
-    return rig, {c.name: Keypoints2D.of(BODY25, clock, c.project(xyz)[0], ones) for c in rig}
+    after = (1 - late) * xyz + late * xyz[np.minimum(np.arange(frames) + 1, frames - 1)]
+    seen = {}
+    for i, c in enumerate(rig):
+        at, points = (clock + late / 30, after) if i % 2 else (clock, xyz)
+        seen[c.name] = Keypoints2D.of(BODY25, at, c.project(points)[0], ones)
+    return rig, seen
 
 
-@pytest.mark.parametrize("losses", ["k3d and k2d", "k2d switched off", "k2d alone"])
-def test_losses_in_the_images_help_and_do_no_harm(body, losses):
+@pytest.mark.parametrize("late", [0.0, 0.5], ids=["synchronised", "between frames"])
+@pytest.mark.parametrize("losses", ["k3d and refine_2d", "refine_2d switched off", "refine_2d alone"])
+def test_losses_in_the_images_help_and_do_no_harm(body, losses, late):
     frames = 12
     betas, motion, xyz, points = moving(body, 2, frames)
-    rig, seen = seen_by_cameras(body, frames, betas, motion)
+    rig, seen = seen_by_cameras(body, frames, betas, motion, late=late)
     data = Data(body, np.arange(frames) / 30, points, seen, rig)
-    terms = {"smooth": Smooth(), "limits": Limits(), "k2d": K2d(weight=0.0 if "off" in losses else 1.0)}
+    terms = {"smooth": Smooth(), "limits": Limits(), "refine_2d": Refine2d(weight=0.0 if "off" in losses else 1.0)}
     if "k3d" in losses or "off" in losses:
         terms["k3d"] = K3d()
     root = fit_root(body, betas, points, data.timestamps)
     start = Motion(rotations.log(root.R), root.Th, np.zeros((frames, 23, 3)))
     fit = fit_motion(data, terms, betas=betas, motion=start)
-    assert list(fit.passes)[-1] == ("images" if losses == "k3d and k2d" else "take")
+    assert list(fit.passes)[-1] == ("images" if losses == "k3d and refine_2d" else "take")
     made = kinematics.keypoints_of(body, "body25", fit.betas, fit.motion.Rh, fit.motion.Th, fit.motion.poses)
     assert np.linalg.norm(made - xyz, axis=-1).mean() < 0.02
     assert np.abs(fit.betas).max() > 0.1
@@ -216,7 +223,7 @@ def test_losses_in_the_images_help_and_do_no_harm(body, losses):
 def test_losses_without_data_are_refused(body):
     betas, motion, _, points = moving(body, 0, 5)
     data = Data(body, np.arange(5) / 30, points)
-    with pytest.raises(DataError, match="k3d or k2d"):
+    with pytest.raises(DataError, match="k3d or refine_2d"):
         fit_motion(data, {"k3d": K3d(weight=0.0), "limits": Limits()}, betas=betas, motion=motion)
 
 

@@ -11,9 +11,9 @@ from mocap.bodies import kinematics
 from mocap.bodies.kinematics import Posed
 from mocap.solve.problem import CoupledSystem, Problem, State
 from mocap.terms.base import Bound, Residuals
-from mocap.terms.k2d import K2d
 from mocap.terms.k3d import K3d
 from mocap.terms.limits import Limits
+from mocap.terms.refine_2d import Refine2d
 from mocap.terms.smooth import Smooth
 
 BETAS = np.array([0.5, -0.3, 0.2, 0.1])
@@ -29,7 +29,7 @@ def problem_of(
     shift: float = 0.4,
     parents: np.ndarray | None = None,
     robust: float = 3.0,
-    terms: tuple[str, ...] = ("k3d", "smooth", "limits", "k2d"),
+    terms: tuple[str, ...] = ("k3d", "smooth", "limits", "refine_2d"),
     motion: tuple[np.ndarray, ...] | None = None,
     pose_features: bool = True,
     **options,
@@ -41,9 +41,9 @@ def problem_of(
     data = data_of(body, BETAS, motion or random_motion(0, frames, body.n_joints), shift=shift)
     every = {
         "k3d": K3d(robust=robust),
-        "smooth": Smooth(sigma=20.0, sigma_root=5.0, sigma_keypoints=30.0 if "k2d" in terms else None),
+        "smooth": Smooth(sigma=20.0, sigma_root=5.0, sigma_keypoints=30.0 if "refine_2d" in terms else None),
         "limits": Limits(),
-        "k2d": K2d(robust=robust),
+        "refine_2d": Refine2d(sigma=0.004, robust=robust),
     }
     bound = {label: every[label].bind(data) for label in terms}
     return Problem(kinematics.fold(body, "body25"), bound, **options)

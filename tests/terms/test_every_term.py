@@ -15,7 +15,7 @@ from mocap.terms.base import Term
 BETAS = np.array([0.5, -0.3, 0.2, 0.1])
 FRAMES = 5
 NAMES = registry.names("mocap.terms")
-ZERO_AT_TRUTH = {"k3d", "k2d"}
+ZERO_AT_TRUTH = {"k3d", "refine_2d"}
 
 
 def options_of(name: str, tmp_path) -> dict:
