@@ -36,12 +36,11 @@ _STARTS = 0.267
 """Between the keyframes that are first fitted each by itself [s]."""
 _FEWEST_KEYS = 30
 """A take with fewer keyframes is fitted on all its frames from the beginning."""
-_START_ITERATIONS = 3
+_START_ITERATIONS = 2
 """Of each of the starts a keyframe is given, after which the better one goes on."""
-_FRAME_ITERATIONS = 5
+_FRAME_ITERATIONS = 4
 _RETRY_ITERATIONS = 6
-_KEY_ROUNDS = (2, 1)
-"""Iterations on the keyframes between estimates of noise and motion."""
+_KEY_ITERATIONS = 2
 _MOST_ROUNDS = 5
 """Single iterations on all frames, each followed by an estimate of noise and motion, before the fit is carried to its
 end; one where no motion was smoothed away."""
@@ -245,6 +244,7 @@ def _between(state: State, at: Float[np.ndarray, " keys"], clock: Float[np.ndarr
     return State(CubicSpline(at, state.Th)(clock), R, state.betas)
 
 
+@one_thread_each()
 def fit_motion(
     data: Data,
     terms: Mapping[str, Term],
@@ -283,20 +283,6 @@ def fit_motion(
         DataError: No term compares the body with data.
         SolveError: The cost at the start is not finite.
     """
-    with one_thread_each():
-        return _fitted(data, terms, betas, motion, free_shape, shape_prior, max_iterations, tolerance)
-
-
-def _fitted(
-    data: Data,
-    terms: Mapping[str, Term],
-    betas: np.ndarray,
-    motion: Motion,
-    free_shape: bool,
-    shape_prior: float,
-    max_iterations: int,
-    tolerance: float,
-) -> MotionFit:
     assert data.keypoints3d is not None
     rig = kinematics.fold(data.body, data.keypoints3d.skeleton)
     images = {k for k, t in terms.items() if "keypoints2d" in t.needs}
@@ -334,9 +320,8 @@ def _fitted(
         if len(keys) < len(clock):
             state = _between(run.state, clock[first], clock[keys])
             run = _Run(rig, state, clock[keys], shape_prior, max_iterations, run.passes)
-            for iterations in _KEY_ROUNDS:
-                at_keys = rescaled(rig, at_keys, run.state, run.timestamps)
-                run.make("keys", at_keys, coupled=True, free_shape=free_shape, max_iterations=iterations)
+            at_keys = rescaled(rig, at_keys, run.state, run.timestamps)
+            run.make("keys", at_keys, coupled=True, free_shape=free_shape, max_iterations=_KEY_ITERATIONS)
             bound = inherited(bound, rescaled(rig, at_keys, run.state, run.timestamps), clock[keys])
         run = _Run(rig, _between(run.state, run.timestamps, clock), clock, shape_prior, max_iterations, run.passes)
     for _ in range(_MOST_ROUNDS):

@@ -12,6 +12,7 @@ from mocap.bodies import kinematics
 from mocap.bodies.model import BodyModel
 from mocap.errors import DataError
 from mocap.geometry import rotations
+from mocap.solve.parallel import one_thread_each
 from mocap.take import Keypoints3D
 
 TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "neck", "mid_hip")
@@ -60,6 +61,7 @@ def align(
     return R, mean_t - (R @ mean_s[..., None])[..., 0], determined
 
 
+@one_thread_each()
 def fit_root(body: BodyModel, betas: Float[np.ndarray, " betas"], points: Keypoints3D, clock: np.ndarray) -> RootFit:
     """Root from the torso's points in each frame; gaps turned and moved evenly in time between their neighbours.
 

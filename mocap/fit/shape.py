@@ -14,6 +14,7 @@ from mocap.bodies.ranges import joint_ranges
 from mocap.errors import DataError, SolveError
 from mocap.fit.root import TORSO, align, first_poses
 from mocap.geometry import robust
+from mocap.solve.parallel import one_thread_each
 from mocap.take import Keypoints3D
 
 _INDEPENDENT = 10
@@ -183,6 +184,7 @@ def _enough(points: Keypoints3D) -> Keypoints3D:
     return dataclasses.replace(points, **{n: getattr(points, n)[rows] for n in names})
 
 
+@one_thread_each()
 def fit_shape(
     body: BodyModel,
     points: Keypoints3D,

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from mocap.errors import SolveError
-from mocap.solve.problem import Problem, State
+from mocap.solve.problem import CoupledSystem, Problem, SeparateSystem, State
 from mocap.solve.solution import Solution, check_start, kept, tried
 
 _MOST_DAMPING = 1e12
@@ -61,6 +61,7 @@ def levenberg_marquardt(
     history = [float(cost.sum())]
     iterations = 0
     before = np.inf
+    moved = None
 
     def stop(which: np.ndarray, why: str) -> None:
         reason[which & active] = why
@@ -138,9 +139,16 @@ def levenberg_marquardt(
     return Solution(
         state,
         float(cost.sum()),
-        problem.cost_by_term(state) if by_term else {},
+        _by_term(problem, state, moved or system) if by_term else {},
         iterations,
         np.where(asked, reason, ""),
         tuple(history),
         cost,
     )
+
+
+def _by_term(problem: Problem, state: State, system: CoupledSystem | SeparateSystem) -> dict[str, float]:
+    """The cost of every term, from a system that was moved to this state where there is one."""
+    if isinstance(system, CoupledSystem) and system.by_term and system.state is state:
+        return system.by_term
+    return problem.cost_by_term(state)

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
@@ -27,9 +27,11 @@ def _linear_algebra() -> ThreadpoolController:
     return ThreadpoolController()  # looking for the libraries takes milliseconds
 
 
-def one_thread_each() -> AbstractContextManager[object]:
+@contextmanager
+def one_thread_each() -> Iterator[None]:
     """Linear algebra keeps to the thread it was called from: many small products are no faster when divided."""
-    return _linear_algebra().limit(limits=1)
+    with _linear_algebra().limit(limits=1):
+        yield
 
 
 def in_order(work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:

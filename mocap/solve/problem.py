@@ -179,20 +179,21 @@ class Problem:
                 gathered.add(made, scales=bound.span < 3)
         return gathered.chained(posed, cost, own)
 
-    def sloped(self, state: State, part: slice) -> tuple[float, np.ndarray, np.ndarray]:
-        """Cost of consecutive frames of a coupled take, gradient, and their part of the gradient by the betas."""
+    def sloped(self, state: State, part: slice) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+        """Of consecutive frames: costs by term, gradient, and their part of the gradient by the betas."""
         start = max(0, part.start - self.reach)
         numbers = np.arange(start, min(len(state.Th), part.stop + self.reach))
         own = slice(part.start - start, part.stop - start)
         posed = self._posed(state, numbers)
         gathered = _Gathered(len(numbers), self.rig)
-        cost = np.zeros(own.stop - own.start)
-        for bound in self.used.values():
+        costs = dict.fromkeys(self.used, 0.0)
+        for label, bound in self.used.items():
             for made in bound.residuals(posed, numbers):
-                _add_cost(cost, made, own.start)
+                first, end = np.searchsorted(made.frame, [own.start, own.stop])
+                costs[label] += float(made.cost[first:end].sum())
                 gathered.add_gradient(made)
         gradient, b = gathered.pulled_back(posed, own)
-        return float(cost.sum()), gradient, b
+        return costs, gradient, b
 
     def around(self, state: State, part: slice) -> Linearised:
         """What the terms say about consecutive frames of a coupled take."""
@@ -364,6 +365,7 @@ class CoupledSystem:
         self._kept = 0
         self._blocks: list[Blocks | None] = [None] * len(self.chunks)
         self.chord = self._stale = False
+        self.by_term: dict[str, float] = {}
         self._eliminate(float(damping[0]), first=True)
 
     def moved(self, state: State) -> CoupledSystem | None:
@@ -373,13 +375,17 @@ class CoupledSystem:
         new = copy.copy(self)
         new.state = state
         new.gradient = np.empty_like(self.gradient)
-        new._cost = self.problem.shape_cost(state)
+        new.by_term = dict.fromkeys(self.problem.used, 0.0)
         new.b = self.problem.shape_weight * state.betas[: len(self.b)]
         made = in_order(lambda part: self.problem.sloped(state, part), self.chunks)
-        for part, (cost, gradient, b) in zip(self.chunks, made, strict=True):
-            new._cost += cost
+        for part, (costs, gradient, b) in zip(self.chunks, made, strict=True):
+            for label, cost in costs.items():
+                new.by_term[label] += cost
             new.gradient[part] = gradient
             new.b = new.b + b[: len(new.b)]
+        if self.problem.free_shape:
+            new.by_term["shape"] = self.problem.shape_cost(state)
+        new._cost = sum(new.by_term.values())
         new._blocks = [None] * len(self.chunks)
         new.chord = new._stale = True
         return new
