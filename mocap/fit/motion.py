@@ -28,11 +28,11 @@ _NEIGHBOURS = (1, -1, 3, -3)
 """How far away a badly ended frame looks for a better start, nearest first [frames]."""
 _CHUNK = 2000
 """Frames of which keypoints are computed at once."""
-_KEYS = 0.133
+_KEYS = 0.167
 """Between keyframes [s]."""
 _COUPLED_DAMPING = 1e-6
 """Little: what a damping of 1e-3 of the points' curvature holds back is how a bend is shared along the spine."""
-_STARTS = 0.267
+_STARTS = 0.333
 """Between the keyframes that are first fitted each by itself [s]."""
 _FEWEST_KEYS = 30
 """A take with fewer keyframes is fitted on all its frames from the beginning."""
@@ -41,7 +41,7 @@ _START_ITERATIONS = 2
 _FRAME_ITERATIONS = 4
 _RETRY_ITERATIONS = 6
 _KEY_ITERATIONS = 2
-_MOST_ROUNDS = 5
+_MOST_ROUNDS = 8
 """Single iterations on all frames, each followed by an estimate of noise and motion, before the fit is carried to its
 end; one where no motion was smoothed away."""
 
@@ -259,12 +259,12 @@ def fit_motion(
     """Fits poses to a whole take, coarse in time first, then all frames together, then to the images when asked.
 
     Passes:
-        far, frames: Terms of a single frame only, on keyframes some 0.13 s apart, hundreds of small problems at once,
+        far, frames: Terms of a single frame only, on keyframes some 0.3 s apart, hundreds of small problems at once,
             from limbs pointed where they were seen; first with the terms relaxed, then as they are. A frame that ended
             badly starts again from its neighbours' poses.
-        keys: The keyframes together, with all terms that read the 3D points, the shape free when asked. Noise and
-            motion are told from the take as it goes (see `fit.scales`).
-        take: All terms, all frames coupled, from the keyframes' poses with every joint turned evenly in between.
+        keys: Keyframes half as far apart, together, with all terms that read the 3D points, the shape free when asked.
+            Noise and motion are told from the take as it goes (see `fit.scales`).
+        take: All terms, all frames coupled, from the keyframes' poses and splines between them.
         images: Only with a `refine_2d` term: as before, with reprojection in every view in place of `k3d` and the noise
             of each view told by what the pass before left in it. Without a `k3d` term the passes before are done with
             `refine_2d`, on all frames.
@@ -326,8 +326,8 @@ def fit_motion(
         run = _Run(rig, _between(run.state, run.timestamps, clock), clock, shape_prior, max_iterations, run.passes)
     for _ in range(_MOST_ROUNDS):
         run.make("take", bound, coupled=True, free_shape=free_shape, max_iterations=1)
-        bound = run.updated(bound)
-        if not unsettled(bound):
+        before, bound = bound, run.updated(bound)
+        if not unsettled(bound, before if "keys" not in run.passes else None):
             break
     problem = run.make("take", bound, coupled=True, free_shape=free_shape, relative_decrease=tolerance, by_term=True)
     if in_images:

@@ -41,6 +41,8 @@ _LOCAL = 5.0
 """A joint's size of acceleration over the whole take counts in each window as so many frames."""
 _FEW = 1e-3
 """Part of the sigmas of a take that may be raised by chance."""
+_CHANGED = 0.1
+"""Relative change of sigmas, on the average, that is worth another solve."""
 _CLEAR = 1.0
 """How much more than noise must be left over in a window, relative to the noise, to be a motion."""
 _RAISED = 1.5
@@ -89,9 +91,23 @@ def rescaled(
     return _discounted(made)
 
 
-def unsettled(bound: Mapping[str, Bound]) -> bool:
-    """Whether the last solve had smoothed away some motion, so that scales told from it are not yet right."""
-    return any(isinstance(b, BoundSmooth) and b.raised > _FEW for b in bound.values())
+def unsettled(bound: Mapping[str, Bound], before: Mapping[str, Bound] | None = None) -> bool:
+    """Whether scales told from the last solve are not yet right: it had smoothed away some motion.
+
+    Args:
+        bound: The losses with the scales just told.
+        before: As the last solve had them, when these were no good guess: then also whether they have changed by much.
+    """
+    for label, term in bound.items():
+        if isinstance(term, BoundSmooth) and term.estimated.any():
+            if term.raised > _FEW:
+                return True
+            last = None if before is None else before[label]
+            if isinstance(last, BoundSmooth):
+                change = np.log(np.median(term.precision, axis=0) / np.median(last.precision, axis=0))
+                if np.abs(change[term.estimated]).mean() > _CHANGED:
+                    return True
+    return False
 
 
 def _discounted(bound: Mapping[str, Bound]) -> dict[str, Bound]:
@@ -319,9 +335,10 @@ def _accelerations(
     h = np.exp(np.interp(told, curve, np.log(ratio))) * q / term.gain**2  # of a parameter alone, by the mean stiffness
     for block in range(blocks):  # tens of them, whatever the number of frames
         near = uniform_filter1d(squared[:, block], n, axis=0, mode="nearest")
-        sigma2 = np.broadcast_to(whole[block], near.shape)
+        sigma2, centre = np.broadcast_to(whole[block], near.shape), whole[block]
         for _ in range(4):
             known = np.interp(np.log(np.maximum(h[block] * sigma2, 1e-300)), np.log(ratio), curve)
-            sigma2 = (n * near + _LOCAL * whole[block]) / (n * known + _LOCAL)
+            sigma2 = (n * near + _LOCAL * centre) / (n * known + _LOCAL)
+            centre = np.exp(np.log(sigma2).mean(0))  # what is usual, not what the wildest moments make of the mean
         squared[:, block] = sigma2
     return np.sqrt(squared, out=squared)

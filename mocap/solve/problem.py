@@ -362,8 +362,6 @@ class CoupledSystem:
         self.E = problem.shape_weight * np.eye(n_betas)
         self.b = problem.shape_weight * state.betas[:n_betas]
         self._cost = problem.shape_cost(state)
-        self._kept = 0
-        self._blocks: list[Blocks | None] = [None] * len(self.chunks)
         self.chord = self._stale = False
         self.by_term: dict[str, float] = {}
         self._eliminate(float(damping[0]), first=True)
@@ -386,7 +384,6 @@ class CoupledSystem:
         if self.problem.free_shape:
             new.by_term["shape"] = self.problem.shape_cost(state)
         new._cost = sum(new.by_term.values())
-        new._blocks = [None] * len(self.chunks)
         new.chord = new._stale = True
         return new
 
@@ -432,9 +429,8 @@ class CoupledSystem:
         return np.array([sum(in_order(of, range(len(self.chunks)))) + y @ self.E @ y])
 
     def blocks(self, chunk: int) -> Blocks:
-        """A chunk's part of the matrix, kept or computed again."""
-        kept = self._blocks[chunk]
-        return self.problem.around(self.state, self.chunks[chunk]).blocks if kept is None else kept
+        """A chunk's part of the matrix, computed again: once it is eliminated it is hardly ever needed."""
+        return self.problem.around(self.state, self.chunks[chunk]).blocks
 
     def _factor(self, chunk: int, blocks: Blocks, carried: Carry | None) -> tuple[Factor, Carry]:
         part = self.chunks[chunk]
@@ -448,7 +444,7 @@ class CoupledSystem:
 
     def _eliminate(self, damping: float, *, first: bool = False) -> None:
         self._damping = damping
-        self._kept -= sum(f.bytes for f in getattr(self, "_factors", []) if f is not None)
+        kept = 0
         self._factors: list[Factor | None] = [None] * len(self.chunks)
         self._carried: list[Carry | None] = [None] * len(self.chunks)
         self._failure: SolveError | None = None
@@ -463,9 +459,6 @@ class CoupledSystem:
                 self.E += got.E
                 self.b += got.b
                 self._cost += float(got.cost.sum())
-                if self._kept + blocks.bytes < self.problem.memory // 2:
-                    self._blocks[i] = blocks
-                    self._kept += blocks.bytes
             else:
                 blocks = got
             if self._failure is not None:
@@ -476,9 +469,9 @@ class CoupledSystem:
             except SolveError as error:
                 self._failure = error
                 continue
-            if self._kept + factor.bytes < self.problem.memory:
+            if kept + factor.bytes < self.problem.memory:
                 self._factors[i] = factor
-                self._kept += factor.bytes
+                kept += factor.bytes
         self._last = carried
 
     def factors(self) -> Iterator[tuple[int, Factor]]:

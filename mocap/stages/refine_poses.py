@@ -23,10 +23,12 @@ from mocap.terms.k3d import BoundK3d, K3d
 from mocap.terms.limits import BoundLimits, Limits
 from mocap.terms.prior import BoundPrior, Prior
 from mocap.terms.rest import BoundRest
-from mocap.terms.smooth import Smooth
+from mocap.terms.smooth import BoundSmooth, Smooth
 
 _ALIKE = 0.3
 """A correlation of errors of neighbouring frames that makes error bars too small."""
+_LONG_UNSEEN = 0.5
+"""[s]"""
 _FAR = 0.1
 """A median distance from the points that no person of the body's shape explains [m]."""
 
@@ -148,9 +150,16 @@ def _assumptions(fit: MotionFit) -> list[str]:
             f"Errors of neighbouring frames are alike (correlation {alike:.2f}) and are taken as independent: the bars "
             f"are too small, by up to {np.sqrt((1 + alike) / (1 - alike)):.1f} times."
         )
+    terms = fit.problem.terms
+    clock = [t.timestamps for t in terms.values() if isinstance(t, BoundSmooth)]
+    unseen = max((t.longest_gap() for t in terms.values() if isinstance(t, BoundK3d)), default=0)
+    if clock and unseen * np.median(np.diff(clock[0])) > _LONG_UNSEEN:
+        told.append(
+            f"Some keypoint was not seen for {unseen} frames in a row: bars of joints unseen for longer than half a "
+            "second are too small, since real motion goes on in one direction for longer than the losses expect."
+        )
     if not fit.converged:
         told.append("The fit did not converge: the bars are of where it stopped.")
-    terms = fit.problem.terms
     for label, term in terms.items():
         if isinstance(term, BoundK3d) and not term.estimated.any():
             told.append(f"The expected error of {label} was given, not told by the take.")

@@ -120,6 +120,12 @@ class BoundK3d(Bound):
         sigma[seen] = 1 / np.nanmedian(gain[:, seen], axis=0)
         return sigma
 
+    def longest_gap(self) -> int:
+        """Frames in a row without a keypoint that was seen at some time."""
+        unseen = self.gain[:, (self.gain > 0).any(0)] == 0
+        runs = np.diff(np.flatnonzero(np.diff(np.pad(unseen, ((1, 1), (0, 0))).T.ravel().astype(int))))[::2]
+        return int(runs.max(initial=0))
+
     def sharpened(self) -> BoundK3d:
         """The loss with the curvature that Gaussian errors of the expected size have.
 

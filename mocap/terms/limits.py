@@ -66,6 +66,11 @@ class BoundLimits(Bound):
         """Walls that can be walked through, so that an elbow that started on the wrong side finds its way."""
         return dataclasses.replace(self, gain=0.2 * self.gain)
 
+    def lighter(self, part: float) -> BoundLimits:
+        """With so small a part of its weight."""
+        usual = None if self.gain_usual is None else self.gain_usual * np.sqrt(part)
+        return dataclasses.replace(self, gain=self.gain * np.sqrt(part), gain_usual=usual)
+
     def residuals(self, posed: Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
         """How far beyond the range in sigmas, exp(sigmas backwards) at hinges, and the distance from the usual pose.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -145,6 +146,10 @@ class BoundPrior(Bound):
         """For i = 0, 1, 2 the whitening with each joint's three columns replaced by its column i."""
         spread = self.whitening.reshape(*self.means.shape, -1, 3).transpose(3, 0, 1, 2).repeat(3, axis=3)
         return spread.astype(np.float32)
+
+    def lighter(self, part: float) -> BoundPrior:
+        """With so small a part of its weight."""
+        return dataclasses.replace(self, weight=self.weight * part)
 
     def residuals(self, posed: Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
         """Of the component with the least -log(g N), the log-weights and determinants included."""

@@ -33,6 +33,10 @@ class BoundRest(Bound):
 
     gain: float
 
+    def lighter(self, part: float) -> BoundRest:
+        """With so small a part of its weight."""
+        return BoundRest(self.gain * np.sqrt(part))
+
     def residuals(self, posed: Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
         """The rotation vectors."""
         r = body_blocks(self.gain * posed.vectors)
