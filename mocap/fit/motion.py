@@ -41,9 +41,9 @@ _START_ITERATIONS = 2
 _FRAME_ITERATIONS = 4
 _RETRY_ITERATIONS = 6
 _KEY_ITERATIONS = 2
-_MOST_ROUNDS = 8
+_MOST_ROUNDS = 4
 """Single iterations on all frames, each followed by an estimate of noise and motion, before the fit is carried to its
-end; one where no motion was smoothed away."""
+end; one where no motion was smoothed away, and up to twice as many in short takes."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def fit_motion(
     free_shape: bool = True,
     shape_prior: float = 0.1,
     max_iterations: int = 50,
-    tolerance: float = 3e-3,
+    tolerance: float = 4e-3,
 ) -> MotionFit:
     """Fits poses to a whole take, coarse in time first, then all frames together, then to the images when asked.
 
@@ -324,10 +324,11 @@ def fit_motion(
             run.make("keys", at_keys, coupled=True, free_shape=free_shape, max_iterations=_KEY_ITERATIONS)
             bound = inherited(bound, rescaled(rig, at_keys, run.state, run.timestamps), clock[keys])
         run = _Run(rig, _between(run.state, run.timestamps, clock), clock, shape_prior, max_iterations, run.passes)
-    for _ in range(_MOST_ROUNDS):
+    short = "keys" not in run.passes  # nothing has told its scales yet
+    for _ in range(2 * _MOST_ROUNDS if short else _MOST_ROUNDS):
         run.make("take", bound, coupled=True, free_shape=free_shape, max_iterations=1)
         before, bound = bound, run.updated(bound)
-        if not unsettled(bound, before if "keys" not in run.passes else None):
+        if not unsettled(bound, before if short else None):
             break
     problem = run.make("take", bound, coupled=True, free_shape=free_shape, relative_decrease=tolerance, by_term=True)
     if in_images:

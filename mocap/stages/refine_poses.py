@@ -54,7 +54,7 @@ class RefinePoses(Stage):
     """Whether the shape is refined together with the poses."""
     max_iterations: PositiveInt = 50
     """Of each pass; a pass that spends them is reported as not converged."""
-    tolerance: PositiveFloat = 3e-3
+    tolerance: PositiveFloat = 4e-3
     """The fit has converged when a step lowers the cost by less than this part of it."""
     error_bars: bool = True
     """Whether to tell how well each joint's position is known."""
