@@ -16,7 +16,7 @@ from mocap.geometry import robust
 from mocap.options import options
 from mocap.terms.base import Bound, Data, Residuals, Term
 
-_PLACE = 0.015
+_PLACE = 0.012
 """What detectors and the body disagree about where a joint is [m]: 10-40 mm for mediapipe, measured on renderings."""
 _START = 0.01
 """Expected error of a point before the take has told it, and of the model beside what a point brings with it [m]."""
@@ -32,7 +32,7 @@ class K3d(Term):
     """How far the body's keypoints may be from perfectly measured ones, per axis [m]; null: told from the take itself,
     for each keypoint."""
     place: NonNegativeFloat | None = None
-    """How far points sit from where the body has them, the same way in frame after frame [m]; null: 0.015 for points
+    """How far points sit from where the body has them, the same way in frame after frame [m]; null: 0.012 for points
     triangulated from detections, and 0 for points that came as such."""
     robust: PositiveFloat = 3.0
     """Errors beyond this many sigmas per axis count less and less (Cauchy)."""
