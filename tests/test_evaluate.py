@@ -133,6 +133,18 @@ class TestFiles:
             assert found["notes"] == []
         assert "MPJPE               5.0 mm" in evaluate.told(found)
 
+    def test_slide_of_a_body_that_drifts_is_its_drift_in_every_frame_the_truth_stands(self, tmp_path, body):
+        n = 10
+        upright = np.tile([np.pi / 2, 0, 0], (n, 1))
+        still = (upright, np.zeros((n, 3)), np.zeros((n, body.n_joints - 1, 3)))
+        drifting = (upright, np.arange(n)[:, None] * [0.002, 0, 0], still[2])
+        truth = write(tmp_path / "truth.npz", body, np.zeros(10), still)
+        found = evaluate.compare_files(write(tmp_path / "result.npz", body, np.zeros(10), drifting), truth)
+        assert found["foot_slide_mm_frame"] == pytest.approx(2.0)
+        assert found["foot_slide_mm_s"] == pytest.approx(60.0)
+        assert found["foot_slide_truth_mm_frame"] == pytest.approx(0, abs=1e-9)
+        assert found["foot_contacts"] == 6 * (n - 1)  # heels and toes of both feet, all the time
+
     def test_folders_stand_for_the_file_in_them(self, tmp_path, body, motion):
         for name in ("result", "truth"):
             (tmp_path / name).mkdir()

@@ -109,6 +109,25 @@ def test_long_take_comes_out_the_same_whatever_is_kept_and_however_it_is_cut(sol
         np.testing.assert_allclose(solution.state.betas, solutions[0].state.betas, atol=1e-6)
 
 
+def test_steps_over_five_thousand_frames_are_the_same_when_nothing_of_them_is_kept():
+    frames = 5000
+    motion = random_motion(2, frames, 6)
+    options = {"parents": FEW_JOINTS, "motion": motion, "terms": ("k3d", "smooth"), "free_shape": True}
+    base = start(frames, motion=motion, n_joints=6, size=0.05)
+    ends = []
+    for memory in (10**12, 0):
+        problem, state = problem_of(frames, memory=memory, **options), base
+        for _ in range(2):
+            system = system_of(problem, state)
+            assert all((f is None) == (memory == 0) for f in system._factors)
+            step = system.step(np.array([1e-3]))
+            state = state.stepped(step.delta, step.shape)
+        ends.append(state)
+    np.testing.assert_allclose(ends[1].R, ends[0].R, atol=1e-6)
+    np.testing.assert_allclose(ends[1].Th, ends[0].Th, atol=1e-6)
+    np.testing.assert_allclose(ends[1].betas, ends[0].betas, atol=1e-6)
+
+
 def test_someone_who_turns_round_five_times_is_no_trouble(solve):
     frames = 120
     Rh, Th, poses = random_motion(0, frames, 6, spread=0.3)
