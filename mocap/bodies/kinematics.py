@@ -97,12 +97,18 @@ class Posed:
     keypoints: Float[np.ndarray, "frames keypoints 3"]
     pairs: Float[np.ndarray, "frames pairs 3"]
     """What each pair adds to its keypoint, in the world."""
-    n_betas: int
+    betas: Float[np.ndarray, "*own betas"]
+    """One shape, or (frames, betas): each frame's own."""
     jacobian: Float[np.ndarray, "frames keypoints 3 parameters"] | None = None
     """d keypoints / d parameters, when asked for."""
     approximate: bool = False
     """Whether the Jacobians are float32 and leave out pose features that move little; :meth:`pull_back` does not."""
     shape_jacobian: Float[np.ndarray, "frames keypoints 3 betas"] | None = None
+
+    @property
+    def n_betas(self) -> int:
+        """Shape coefficients it was posed with."""
+        return self.betas.shape[-1]
 
     @cached_property
     def vectors(self) -> Float[np.ndarray, "frames posed_joints 3"]:
@@ -116,7 +122,7 @@ class Posed:
 
     def pull_back(
         self, gradient: Float[np.ndarray, "frames keypoints 3"]
-    ) -> tuple[Float[np.ndarray, "frames parameters"], Float[np.ndarray, " betas"]]:
+    ) -> tuple[Float[np.ndarray, "frames parameters"], Float[np.ndarray, "*own betas"]]:
         """The gradient by the parameters, and by the betas, of something with this gradient by the keypoints.
 
         Exact, and made without a Jacobian: keypoints pull on the joints above them as forces do on a chain.
@@ -137,14 +143,15 @@ class Posed:
             for axis, (i, j) in enumerate(((2, 1), (0, 2), (1, 0))):
                 out[:, 2:, axis] += turn[..., i, j] - turn[..., j, i]
         n = self.n_betas
-        by_shape = local.sum(0) @ (rig.B_shape - rig.A[:, None, None] * rig.J_shape[rig.pair_joint]).reshape(
-            -1, rig.J_shape.shape[-1]
-        )
+        whole = self.betas.ndim == 1  # of one shape all frames together tell
+        moved = rig.B_shape[..., :n] - rig.A[:, None, None] * rig.J_shape[rig.pair_joint, :, :n]
+        by_shape = (local.sum(0) if whole else local) @ moved.reshape(-1, n)
         parents = rig.body.parents
         above = np.concatenate([self.G[:, :1], self.G[:, parents[1:]]], axis=1)
         offsets = np.concatenate([rig.J_shape[:1], rig.J_shape[1:] - rig.J_shape[parents[1:]]])
-        by_shape = by_shape + np.einsum("jd,jdb->b", _turn_back(above, push).sum(0), offsets)
-        return out.reshape(frames, -1), by_shape[:n]
+        pushed = _turn_back(above, push).reshape(frames, -1)
+        by_shape = by_shape + (pushed.sum(0) if whole else pushed) @ offsets[..., :n].reshape(-1, n)
+        return out.reshape(frames, -1), by_shape
 
 
 def keypoint_matrix(body: BodyModel, skeleton: Skeleton) -> csr_array:
@@ -291,27 +298,30 @@ def pose_features(R: Float[np.ndarray, "frames joints 3 3"]) -> Float[np.ndarray
 def forward(
     parents: Int[np.ndarray, " joints"],
     levels: tuple[Int[np.ndarray, ...], ...],
-    J: Float[np.ndarray, "joints 3"],
+    J: Float[np.ndarray, "*own joints 3"],
     R: Float[np.ndarray, "frames joints 3 3"],
     Th: Float[np.ndarray, "frames 3"],
 ) -> tuple[Float[np.ndarray, "frames joints 3 3"], Float[np.ndarray, "frames joints 3"]]:
-    """World rotations and positions [m] of the joints, level by level of the tree."""
+    """World rotations and positions [m] of the joints, level by level of the tree.
+
+    The rest joints `J` [m] are one shape's, or (frames, joints, 3): each frame's own.
+    """
     G = np.empty_like(R)
     p = np.empty(R.shape[:3])
     G[:, 0] = R[:, 0]
-    p[:, 0] = R[:, 0] @ J[0] + Th
-    offsets = J - J[parents]  # the root's is not used
+    p[:, 0] = (R[:, 0] @ J[..., 0, :, None])[..., 0] + Th
+    offsets = J - J[..., parents, :]  # the root's is not used
     for joints in levels:
         above = parents[joints]
         G_above = G[:, above]
         G[:, joints] = G_above @ R[:, joints]
-        p[:, joints] = p[:, above] + (G_above @ offsets[joints, :, None])[..., 0]
+        p[:, joints] = p[:, above] + (G_above @ offsets[..., joints, :, None])[..., 0]
     return G, p
 
 
 def pose(
     rig: KeypointRig,
-    betas: Float[np.ndarray, " betas"],
+    betas: Float[np.ndarray, "*own betas"],
     R: Float[np.ndarray, "frames joints 3 3"],
     Th: Float[np.ndarray, "frames 3"],
     *,
@@ -323,7 +333,7 @@ def pose(
 
     Args:
         rig: From :func:`fold`.
-        betas: Shape; fewer than the body has are taken as the first ones.
+        betas: One shape, or (frames, betas) where each frame has its own; fewer than the body has are the first ones.
         R: Local rotations as matrices, the root's first.
         Th: Translation [m].
         jacobian: Also d keypoints / d (Th, local steps of the root and the joints).
@@ -331,13 +341,13 @@ def pose(
             faster, and good for the curvature of an objective; :meth:`Posed.pull_back` stays exact.
         shape_jacobian: Also d keypoints / d betas (as many as given).
     """
-    frames, n_betas = len(R), len(betas)
-    J = rig.J_template + rig.J_shape[..., :n_betas] @ betas
+    frames, n_betas = len(R), betas.shape[-1]
+    J = rig.J_template + np.tensordot(betas, rig.J_shape[..., :n_betas], (-1, -1))
     G, p = forward(rig.body.parents, rig.levels, J, R, Th)
-    b = rig.B + rig.B_shape[..., :n_betas] @ betas
+    b = rig.B + np.tensordot(betas, rig.B_shape[..., :n_betas], (-1, -1))
     if rig.B_pose is not None:
         b = b + (pose_features(R) @ rig.B_pose.T).reshape(frames, -1, 3)
-    c = b - rig.A[:, None] * J[rig.pair_joint]
+    c = b - rig.A[:, None] * J[..., rig.pair_joint, :]
     G_pair = G[:, rig.pair_joint]
     y = (G_pair @ c[..., None])[..., 0] + rig.A[:, None] * p[:, rig.pair_joint]
     keypoints = rig.gather @ y
@@ -349,7 +359,7 @@ def pose(
         p,
         keypoints,
         y,
-        n_betas,
+        betas,
         _jacobian(rig, R, Th, G, p, G_pair, y, keypoints, approximate=approximate) if jacobian else None,
         approximate,
         _shape_jacobian(rig, n_betas, G, G_pair, approximate=approximate) if shape_jacobian else None,
@@ -362,7 +372,8 @@ def joined(parts: Sequence[Posed]) -> Posed:
     names = ("R", "Th", "G", "joints", "keypoints")
     whole: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
     none = np.zeros((len(whole["R"]), 0, 3))
-    return Posed(rig=first.rig, n_betas=first.n_betas, pairs=none, **whole)
+    betas = first.betas if first.betas.ndim == 1 else np.concatenate([p.betas for p in parts])
+    return Posed(rig=first.rig, betas=betas, pairs=none, **whole)
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from mocap.solve.levenberg_marquardt import Solution, levenberg_marquardt
 from mocap.solve.parallel import one_thread_each
 from mocap.solve.problem import Problem, State
 from mocap.take import Motion
-from mocap.terms.base import Bound, Data, Residuals, Term
+from mocap.terms.base import Bound, Data, Repeated, Term
 from mocap.terms.refine_2d import BoundRefine2d
 
 _NEIGHBOURS = (1, -1, 3, -3)
@@ -191,18 +191,6 @@ class _Run:
         return rescaled_in_images(self.rig, bound, self.state, self.timestamps)
 
 
-@dataclass(frozen=True, eq=False)
-class _Twice(Bound):
-    """A term over several starts of the same frames at once: number f is frame f modulo their number."""
-
-    term: Bound
-    frames: int
-
-    def residuals(self, posed: kinematics.Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
-        """Those of the term."""
-        return self.term.residuals(posed, frames % self.frames)
-
-
 def _starts(data: Data, run: _Run, R0: Float[np.ndarray, "frames 3 3"], bound: Mapping[str, Bound]) -> None:
     """Each frame by itself: limbs pointed where they were seen, elbows and knees bent their usual way or either way."""
     assert data.keypoints3d is not None
@@ -210,7 +198,8 @@ def _starts(data: Data, run: _Run, R0: Float[np.ndarray, "frames 3 3"], bound: M
     bound = {k: b for k, b in bound.items() if b.early and b.span == 1}
     starts = [first_poses(data.body, betas, data.keypoints3d, R0, hinged=hinged) for hinged in (True, False)]
     run.state = State(np.concatenate([Th, Th]), np.concatenate(starts), betas)
-    run.make("far", {k: _Twice(b.relaxed(), n) for k, b in bound.items()}, max_iterations=_START_ITERATIONS)
+    twice = np.arange(2 * n) % n
+    run.make("far", {k: Repeated(b.relaxed(), twice) for k, b in bound.items()}, max_iterations=_START_ITERATIONS)
     ended = run.passes["far"]
     best = np.arange(n) + n * (ended.costs[n:] < ended.costs[:n])
     run.state = State(ended.state.Th[best], ended.state.R[best], betas)
@@ -219,7 +208,7 @@ def _starts(data: Data, run: _Run, R0: Float[np.ndarray, "frames 3 3"], bound: M
     run.state = run.passes["frames"].state
 
 
-def _spread(clock: Float[np.ndarray, " frames"], apart: float) -> Int[np.ndarray, " some"]:
+def spread(clock: Float[np.ndarray, " frames"], apart: float) -> Int[np.ndarray, " some"]:
     """Frames some time apart [s], the last one among them; all frames where that would leave few."""
     frames = np.arange(len(clock))
     if len(clock) < 2:
@@ -229,7 +218,7 @@ def _spread(clock: Float[np.ndarray, " frames"], apart: float) -> Int[np.ndarray
     return some if len(some) >= _FEWEST_KEYS else frames
 
 
-def _between(state: State, at: Float[np.ndarray, " keys"], clock: Float[np.ndarray, " frames"]) -> State:
+def between(state: State, at: Float[np.ndarray, " keys"], clock: Float[np.ndarray, " frames"]) -> State:
     """The state at every moment of `clock`, by cubic splines of Th and of quaternions through those at moments `at`."""
     if len(at) == len(clock):
         return state
@@ -303,8 +292,8 @@ def fit_motion(
         R = kinematics.local_rotations(motion.Rh, motion.poses)
         run = _Run(rig, State(motion.Th, R, betas), clock, shape_prior, max_iterations, {})
     else:
-        keys = _spread(clock, _KEYS) if by_points else np.arange(len(clock))
-        first = keys[_spread(clock[keys], _STARTS)] if by_points else keys
+        keys = spread(clock, _KEYS) if by_points else np.arange(len(clock))
+        first = keys[spread(clock[keys], _STARTS)] if by_points else keys
         few = data
         at_keys = {k: b.at_frames() if isinstance(b, BoundRefine2d) else b for k, b in bound.items()}
         if len(keys) < len(clock):
@@ -318,12 +307,12 @@ def fit_motion(
         run = _Run(rig, State(motion.Th[first], R, betas), clock[first], shape_prior, max_iterations, {})
         _starts(fewer, run, R[:, 0], at_first)
         if len(keys) < len(clock):
-            state = _between(run.state, clock[first], clock[keys])
+            state = between(run.state, clock[first], clock[keys])
             run = _Run(rig, state, clock[keys], shape_prior, max_iterations, run.passes)
             at_keys = rescaled(rig, at_keys, run.state, run.timestamps)
             run.make("keys", at_keys, coupled=True, free_shape=free_shape, max_iterations=_KEY_ITERATIONS)
             bound = inherited(bound, rescaled(rig, at_keys, run.state, run.timestamps), clock[keys])
-        run = _Run(rig, _between(run.state, run.timestamps, clock), clock, shape_prior, max_iterations, run.passes)
+        run = _Run(rig, between(run.state, run.timestamps, clock), clock, shape_prior, max_iterations, run.passes)
     short = "keys" not in run.passes  # nothing has told its scales yet
     for _ in range(2 * _MOST_ROUNDS if short else _MOST_ROUNDS):
         run.make("take", bound, coupled=True, free_shape=free_shape, max_iterations=1)

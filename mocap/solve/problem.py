@@ -39,16 +39,27 @@ class State:
     Th: Float[np.ndarray, "frames 3"]
     R: Float[np.ndarray, "frames joints 3 3"]
     """Local rotations, the root's first."""
-    betas: Float[np.ndarray, " betas"]
+    betas: Float[np.ndarray, "*own betas"]
+    """One shape, or (frames, betas): each frame's own."""
 
-    def stepped(self, delta: Float[np.ndarray, "frames parameters"], shape: Float[np.ndarray, " betas"]) -> State:
-        """After a step in the local tangent of every rotation."""
-        steps = delta.reshape(len(delta), -1, 3)
+    def stepped(self, delta: Float[np.ndarray, "frames parameters"], shape: Float[np.ndarray, ...]) -> State:
+        """After a step in the local tangent of every rotation; shapes of frames' own step with their frames."""
+        motion = 3 + 3 * self.R.shape[1]
+        steps = delta[:, :motion].reshape(len(delta), -1, 3)
         R = np.empty_like(self.R)
         for s in range(0, len(R), _STEPPED):
             part = slice(s, s + _STEPPED)
             np.matmul(self.R[part], rotations.exp(steps[part, 1:]), out=R[part])
-        return State(self.Th + steps[:, 0], R, self.betas + shape)
+        betas = self.betas
+        if betas.ndim == 1:
+            betas = betas + shape
+        elif delta.shape[1] > motion:
+            betas = betas + delta[:, motion:]
+        return State(self.Th + steps[:, 0], R, betas)
+
+    def at(self, frames: Int[np.ndarray, " some"]) -> State:
+        """Some of the frames."""
+        return State(self.Th[frames], self.R[frames], self.betas if self.betas.ndim == 1 else self.betas[frames])
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,8 @@ class Linearised:
 
 @dataclass(frozen=True)
 class Problem:
-    """Terms over a take. `coupled=False` leaves out terms of more than one frame and solves each frame by itself."""
+    """Terms over a take. `coupled=False` leaves out terms of more than one frame and solves each frame by itself; the
+    state then may have a shape for each frame, which `free_shape` solves for as further parameters of the frame."""
 
     rig: KeypointRig
     terms: Mapping[str, Bound]
@@ -91,7 +103,9 @@ class Problem:
     chunk: int = 96
     """Frames whose Jacobians exist at one time on one core."""
     memory: int = 300_000_000
-    """Bytes that may be kept of a coupled system; what does not fit is computed again when it is needed."""
+    """Bytes that may be kept of a system; what does not fit is computed again when it is needed."""
+    held: tuple[int, ...] = ()
+    """Parameters of every frame that stay as they are; only when frames are solved by themselves."""
 
     @property
     def used(self) -> dict[str, Bound]:
@@ -116,7 +130,7 @@ class Problem:
     def _posed(self, state: State, numbers: np.ndarray, *, jacobian: bool = False) -> Posed:
         return pose(
             self.rig,
-            state.betas,
+            state.betas if state.betas.ndim == 1 else state.betas[numbers],
             state.R[numbers],
             state.Th[numbers],
             jacobian=jacobian,
@@ -127,7 +141,7 @@ class Problem:
     def _costs(self, state: State, numbers: np.ndarray, owned: int) -> tuple[dict[str, float], np.ndarray]:
         """By term and by frame, of the residuals that begin in the first `owned` of these frames."""
         posed = self._posed(state, numbers)
-        by_term, by_frame = dict.fromkeys(self.used, 0.0), np.zeros(owned)
+        by_term, by_frame = dict.fromkeys(self.used, 0.0), self._own_shapes_cost(posed.betas, owned)
         for label, bound in self.used.items():
             for made in bound.residuals(posed, numbers):
                 _add_cost(by_frame, made, 0)
@@ -145,7 +159,17 @@ class Problem:
 
     def shape_cost(self, state: State) -> float:
         """Of the prior on betas, where they are solved for."""
-        return 0.5 * self.shape_weight * float(state.betas @ state.betas) if self.free_shape else 0.0
+        return 0.5 * self.shape_weight * float((state.betas**2).sum()) if self.free_shape else 0.0
+
+    def _own_shapes_cost(self, betas: np.ndarray, frames: int) -> Float[np.ndarray, " frames"]:
+        """Of the prior on the betas of each of the first frames, where each has its own and they are solved for."""
+        if betas.ndim == 1 or not self.free_shape:
+            return np.zeros(frames)
+        return 0.5 * self.shape_weight * (betas[:frames] ** 2).sum(1)
+
+    def size(self, state: State) -> int:
+        """Parameters of one frame, with its own betas where it has such."""
+        return self.rig.n_parameters + (state.betas.shape[-1] if state.betas.ndim == 2 and self.free_shape else 0)
 
     def cost_by_term(self, state: State) -> dict[str, float]:
         """The cost of every term over the whole take."""
@@ -172,11 +196,13 @@ class Problem:
         """What the terms say about the frames `own` of a window `numbers`, whose others are their neighbours."""
         posed = self._posed(state, numbers, jacobian=True)
         gathered = _Gathered(len(numbers), self.rig)
-        cost = np.zeros(own.stop - own.start)
+        cost = self._own_shapes_cost(posed.betas[own] if posed.betas.ndim == 2 else posed.betas, own.stop - own.start)
         for bound in self.used.values():
             for made in bound.residuals(posed, numbers):
                 _add_cost(cost, made, own.start)
                 gathered.add(made, scales=bound.span < 3)
+        if posed.betas.ndim == 2:
+            return gathered.with_own_shapes(posed, cost, self.shape_weight)
         return gathered.chained(posed, cost, own)
 
     def sloped(self, state: State, part: slice) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
@@ -282,6 +308,31 @@ class _Gathered:
         theirs[: own.start] = theirs[own.stop :] = 0.0
         gradient, by_shape = posed.pull_back(theirs)
         return self.gradient[own] + gradient[own], by_shape
+
+    def with_own_shapes(self, posed: Posed, cost: np.ndarray, shape_weight: float) -> Linearised:
+        """All that was gathered of frames that are independent, by their parameters and, where asked, their betas."""
+        size, S = self.size, posed.shape_jacobian
+        n_betas = 0 if S is None else S.shape[-1]
+        theirs, by_shape = posed.pull_back(self.keypoint_gradient)
+        gradient = self.gradient + theirs
+        assert posed.jacobian is not None
+        J = posed.jacobian if S is None else np.concatenate([posed.jacobian, S], axis=-1)
+        H = np.zeros((self.window, J.shape[-1], J.shape[-1]))
+        if self.at_keypoints:
+            rows = J.reshape(self.window, -1, J.shape[-1])
+            H += rows.swapaxes(-1, -2) @ (self.at_keypoints[0].astype(J.dtype) @ J).reshape(rows.shape)
+        scale = np.einsum("fii->fi", H).copy()
+        scale[:, :size] += self.scale
+        if self.at_parameters is not None:
+            H[:, :size, :size] += self.at_parameters
+        if self.at_blocks:
+            for b, M in enumerate(self.at_blocks[0].swapaxes(0, 1)):
+                H[:, 3 * b : 3 * b + 3, 3 * b : 3 * b + 3] += M
+        if n_betas:
+            gradient = np.concatenate([gradient, by_shape + shape_weight * posed.betas], axis=1)
+            np.einsum("fii->fi", H)[:, size:] += shape_weight
+            scale[:, size:] += shape_weight
+        return Linearised(cost, gradient, scale, Blocks(H, {}, {}, None), np.zeros((0, 0)), np.zeros(0))
 
     def chained(self, posed: Posed, cost: np.ndarray, own: slice) -> Linearised:
         """All that was gathered, by the parameters; of the frames `own`."""
@@ -530,36 +581,54 @@ class SeparateSystem:
     ) -> None:
         self.problem, self.state = problem, state
         self.frames = np.flatnonzero(active)
-        n = len(state.Th)
+        n, size = len(state.Th), problem.size(state)
+        self.free = np.setdiff1d(np.arange(size), problem.held)
         self.cost, self.gradient_size = np.zeros(n), np.zeros(n)
-        self.gradient, self.scale = (np.zeros((n, problem.rig.n_parameters)) for _ in range(2))
-        self.b = self.shape_scale = np.zeros(0)  # each frame by itself says too little of the shape
+        self.gradient, self.scale = (np.zeros((n, size)) for _ in range(2))
+        self.b = self.shape_scale = np.zeros(0)  # each frame by itself says too little of a shape of all
+        keep = 8 * len(self.frames) * len(self.free) ** 2 <= problem.memory
+        self._matrices: dict[int, np.ndarray] | None = {} if keep else None
         self._solve(damping)
+
+    def _matrix(self, part: slice) -> np.ndarray:
+        """A chunk's part of the undamped matrix, by the free parameters."""
+        if self._matrices is not None and part.start in self._matrices:
+            return self._matrices[part.start]
+        numbers = self.frames[part]
+        made = self.problem.linearised(self.state, numbers, slice(0, len(numbers)))
+        H, free = made.blocks.diagonal, self.free
+        self.cost[numbers] = made.cost
+        if len(free) < H.shape[-1]:
+            H = H[:, free[:, None], free]
+        self.gradient[numbers[:, None], free] = made.gradient[:, free]
+        self.scale[numbers] = np.maximum(made.scale, _FLOOR)
+        self.gradient_size[numbers] = np.abs(self.gradient[numbers]).max(1)
+        if self._matrices is not None:
+            self._matrices[part.start] = H
+        return H
 
     def _solve(self, damping: np.ndarray) -> None:
         self._damping = damping.copy()
-        delta = np.zeros((len(self.state.Th), self.problem.rig.n_parameters))
+        delta = np.zeros_like(self.gradient)
         predicted = np.zeros(len(delta))
-        chunks = self.problem.parts(len(self.frames))
+        free = self.free
 
-        def of(part: slice) -> tuple[np.ndarray, ...]:
+        def of(part: slice) -> None:
             numbers = self.frames[part]
-            made = self.problem.linearised(self.state, numbers, slice(0, len(numbers)))
-            H, d = made.blocks.diagonal, damping[numbers, None]
-            scale = np.maximum(made.scale, _FLOOR)
-            self.gradient[numbers], self.scale[numbers] = made.gradient, scale
-            scaled = d * scale
+            H = self._matrix(part).copy()
+            scaled = damping[numbers, None] * self.scale[numbers[:, None], free]
             np.einsum("fii->fi", H)[...] += scaled
+            gradient = self.gradient[numbers[:, None], free]
             try:
-                x = np.linalg.solve(H, -made.gradient[..., None])[..., 0]
+                x = np.linalg.solve(H, -gradient[..., None])[..., 0]
             except np.linalg.LinAlgError:  # one of them is singular: all try again with more damping
-                x = np.full_like(made.gradient, np.nan)
-            return numbers, made.cost, np.abs(made.gradient).max(1), x, 0.5 * (x * (scaled * x - made.gradient)).sum(1)
+                x = np.full_like(gradient, np.nan)
+            delta[numbers[:, None], free] = x
+            predicted[numbers] = 0.5 * (x * (scaled * x - gradient)).sum(1)
 
-        for numbers, cost, gradient, x, promised in in_order(of, chunks):
-            self.cost[numbers], self.gradient_size[numbers] = cost, gradient
-            delta[numbers], predicted[numbers] = x, promised
-        self._step = Step(delta, np.zeros(len(self.state.betas)), predicted)
+        for _ in in_order(of, self.problem.parts(len(self.frames))):
+            pass
+        self._step = Step(delta, np.zeros(self.state.betas.shape[-1]), predicted)
 
     def curvature(
         self, delta: Float[np.ndarray, "frames parameters"], shape: Float[np.ndarray, " betas"]
@@ -567,13 +636,13 @@ class SeparateSystem:
         """z'Hz of each active frame's undamped matrix for z = delta; zero for the others. `shape` is held."""
         out = np.zeros(len(delta))
 
-        def of(part: slice) -> tuple[np.ndarray, np.ndarray]:
+        def of(part: slice) -> None:
             numbers = self.frames[part]
-            H = self.problem.linearised(self.state, numbers, slice(0, len(numbers))).blocks.diagonal
-            return numbers, np.einsum("fi,fij,fj->f", delta[numbers], H, delta[numbers], optimize=True)
+            z = delta[numbers[:, None], self.free]
+            out[numbers] = (z * (self._matrix(part) @ z[..., None])[..., 0]).sum(1)
 
-        for numbers, value in in_order(of, self.problem.parts(len(self.frames))):
-            out[numbers] = value
+        for _ in in_order(of, self.problem.parts(len(self.frames))):
+            pass
         return out
 
     def moved(self, state: State) -> None:

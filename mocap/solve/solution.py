@@ -77,5 +77,5 @@ def kept(state: State, trial: State, accepted: Bool[np.ndarray, " groups"]) -> S
     return State(
         np.where(frames[:, None], trial.Th, state.Th),
         np.where(frames[:, None, None, None], trial.R, state.R),
-        trial.betas if accepted.all() else state.betas,
+        np.where(frames[:, None], trial.betas, state.betas) if state.betas.ndim == 2 else state.betas,
     )

@@ -155,6 +155,19 @@ class Bound(ABC):
         """
 
 
+@dataclass(frozen=True, eq=False)
+class Repeated(Bound):
+    """A term of single frames over several starts of the same frames at once."""
+
+    term: Bound
+    source: Int[np.ndarray, " starts"]
+    """Which frame of the term's data each start is of."""
+
+    def residuals(self, posed: Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
+        """Those of the term."""
+        return self.term.residuals(posed, self.source[frames])
+
+
 class Term(ABC):
     """Options of one loss. A concrete one is decorated by `mocap.options.options`."""
 
