@@ -10,6 +10,7 @@ from synthetic import data_of, random_motion, stepped, toy_body
 
 from mocap import registry
 from mocap.bodies import kinematics
+from mocap.bodies.capsules import CAPSULES
 from mocap.terms.base import Term
 
 BETAS = np.array([0.5, -0.3, 0.2, 0.1])
@@ -26,6 +27,13 @@ def options_of(name: str, tmp_path) -> dict:
         path = tmp_path / "mixture.npz"
         np.savez(path, means=rng.normal(size=(3, 69)), covars=root @ root.swapaxes(1, 2), weights=[0.2, 0.5, 0.3])
         return {"model": path}
+    if name == "capsules":
+        rng = np.random.default_rng(0)
+        mean = np.concatenate([rng.normal(0, 0.15, (1, 20, 6)), rng.uniform(0.04, 0.08, (1, 20, 1))], axis=-1)
+        by_shape = rng.normal(0, 0.005, (1, 20, 7, len(BETAS)))
+        path = tmp_path / "capsules.npz"
+        np.savez(path, names=CAPSULES, hashes=[toy_body().content_hash], mean=mean, by_shape=by_shape)
+        return {"file": path}
     return {"smooth": {"sigma_keypoints": 5.0}}.get(name, {})
 
 
