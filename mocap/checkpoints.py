@@ -26,7 +26,7 @@ from mocap.errors import MocapError
 from mocap.io.atomic import replacing
 from mocap.skeletons import Skeleton
 from mocap.stages.base import Stage
-from mocap.take import PERSON_FIELDS, Detections, Keypoints2D, Keypoints3D, Motion, Person, Take
+from mocap.take import PERSON_FIELDS, Detections, Keypoints2D, Keypoints3D, Motion, Person, Take, either
 
 _RECORDS: dict[str, type] = {c.__name__: c for c in (Detections, Keypoints2D, Keypoints3D, Motion)}
 _STORABLE = {"detections", "keypoints2d", "keypoints3d", "shape", "motion"}
@@ -112,8 +112,9 @@ def _fields(take: Take, names: frozenset[str]) -> dict[str, Any]:
 
 
 def _made_from(step: Step, before: Take) -> dict[str, Any]:
-    inputs = {"timestamps": before.timestamps, "frames": before.frames, **_fields(before, step.stage.needs)}
-    inputs["floor"] = before.has_floor
+    needs = frozenset(name for need in step.stage.needs for name in either(need))
+    inputs = {"timestamps": before.timestamps, "frames": before.frames, **_fields(before, needs)}
+    inputs |= {"floor": before.has_floor, "apart": before.apart}
     return {
         "version": __version__,
         "stage": step.name,

@@ -30,7 +30,7 @@ _EVERY = 10.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; 0 when it did what was asked, 2 for a user's mistake, 130 for Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    command = evaluate if argv[:1] == ["eval"] else capture
+    command = {"eval": evaluate, "joints": joints}.get(argv[0] if argv else "", capture)
     verbose = "-v" in argv or "--verbose" in argv
     _hush(verbose)
     try:
@@ -65,8 +65,9 @@ def _hush(verbose: bool) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="emc",
-        description="From videos of calibrated cameras to a moving body.",
-        epilog="Compare a result with a truth: emc eval RESULT TRUTH (emc eval --help).",
+        description="From videos of calibrated cameras, or of one, or from pictures, to a moving body.",
+        epilog="Compare a result with a truth: emc eval RESULT TRUTH (emc eval --help).\n"
+        "Make est_joints.npz for unrelated pictures: emc joints SOURCE --from cpm (emc joints --help).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--root",
         type=Path,
         metavar="FOLDER",
-        help="folder of the recording (or file of 3D keypoints), in place of the dataset's own",
+        help="folder of the recording (or a video, or file of 3D keypoints), in place of the dataset's own",
     )
     add("--out", type=Path, metavar="FOLDER", help="where results go, in place of the experiment's output")
     add("--subs", nargs="+", metavar="VIEW", help="cameras to use (default: all)")
@@ -281,9 +282,14 @@ def _told_take(take: Take) -> str:
         read = facts["keypoints3d"]
         people = "1 person" if len(take.people) == 1 else f"{len(take.people)} people"
         return f"{read['file']}: {read['format']}, {people}, {read['skeleton']} in {read['unit']}, {clock}"
+    if take.apart:
+        count = "1 picture" if len(take.footage) == 1 else f"{len(take.footage)} pictures"
+        known = f"from {facts['joints']}" if facts["joints"] else "to be detected"
+        return f"{facts['root']}: {count}; 2D joints {known}"
     count = "1 view" if len(take.footage) == 1 else f"{len(take.footage)} views"
     views = f"{count} ({', '.join(take.footage)})" if take.footage else "no footage"
-    return f"{facts['root']}: {views}, {clock}; cameras from {facts['calibration']['file']}"
+    cameras = f"cameras from {facts['calibration']['file']}" if facts["calibration"] else "no calibration"
+    return f"{facts['root']}: {views}, {clock}; {cameras}"
 
 
 def _table(take: Take) -> str:
@@ -295,10 +301,16 @@ def _table(take: Take) -> str:
     lines += [f"{r.label:<18}{_duration(r)}" for r in timed]
     lines.append(f"{'total':<18}{sum(r.seconds for r in timed if not r.facts.get('kept')):7.1f}")
     quality: Report = take.reports[-1]
-    for i, person in enumerate(quality.facts["people"]):
+    if take.apart:
+        lines += _told_pictures(quality.facts["people"], 0 if take.rig is None else len(take.rig))
+    for i, person in enumerate([] if take.apart else quality.facts["people"]):
         fit: Mapping[str, Any] = person.get("reprojection_fit_px", {})
         who = f" of person {i}" if len(quality.facts["people"]) > 1 else ""
-        if person["reprojection_px"]:
+        if "distance_fit_m" not in person and fit:
+            lines += ["", f"median reprojection of the fit{who} [px]"]
+            lines += [f"{camera:<18}{_number(pixels)}" for camera, pixels in fit.items()]
+            lines.append("")
+        elif person["reprojection_px"]:
             lines += ["", f"median reprojection{who} [px]"]
             lines.append("camera".ljust(18) + " points" + ("    fit" if fit else ""))
             for camera, points in person["reprojection_px"].items():
@@ -311,12 +323,26 @@ def _table(take: Take) -> str:
         if person["body_joints_found"] is not None:
             lines.append(f"{'body joints found':<30}{100 * person['body_joints_found']:8.1f} %")
         lines.append(f"{'all joints found':<30}{100 * person['joints_found']:8.1f} %")
-        lines.append(_pair("limb lengths vary by", person, "limb_spread", "_m", 1000, "mm"))
+        if "limb_spread_m" in person:
+            lines.append(_pair("limb lengths vary by", person, "limb_spread", "_m", 1000, "mm"))
         lines.append(_pair("acceleration (jitter)", person, "jitter", "", 1, "m/s^2"))
     warnings = [(r.label, w) for r in take.reports for w in r.facts.get("warnings", ())]
     if warnings:
         lines += ["", "Warnings:", *(f"  {label}: {w}" for label, w in warnings)]
     return "\n".join(lines)
+
+
+def _told_pictures(people: Sequence[Mapping[str, Any]], pictures: int) -> list[str]:
+    """How many of the pictures were fitted, how well, and which of them least well."""
+    import statistics
+
+    away = {p["picture"]: e for p in people for e in p["reprojection_fit_px"].values() if e is not None}
+    lines = ["", f"{'pictures fitted':<30}{len(people):8d} of {pictures}"]
+    if away:
+        ordered = sorted(away, key=lambda name: -away[name])
+        lines.append(f"{'median reprojection':<30}{statistics.median(away.values()):8.1f} px")
+        lines.append(f"{'least well':<30}" + ", ".join(f"{name} {away[name]:.1f} px" for name in ordered[:3]))
+    return lines
 
 
 def _duration(report: Any) -> str:
@@ -352,6 +378,7 @@ def _listed() -> str:
     import inspect
 
     from mocap import config, registry
+    from mocap.detect import convert
     from mocap.io import calibration, footage, stored_keypoints3d
 
     lines = ["stages (emc --help-stage NAME):"]
@@ -364,6 +391,7 @@ def _listed() -> str:
         "calibrations read": calibration.FORMATS,
         "footage read": (*footage.VIDEO_SUFFIXES, *footage.IMAGE_SUFFIXES),
         "3D keypoints read": stored_keypoints3d.FORMATS,
+        "orders of 2D joints (emc joints --help)": convert.ORDERS,
     }.items():
         lines += ["", f"{title}:", f"  {', '.join(values)}"]
     return "\n".join(lines)
@@ -376,7 +404,8 @@ def evaluate(argv: Sequence[str]) -> int:
     """`emc eval RESULT TRUTH`."""
     parser = argparse.ArgumentParser(
         prog="emc eval",
-        description="Compares a result with a truth: both result.npz, or folders that hold one.",
+        description="Compares a result with a truth: both result.npz, or folders that hold one; of single pictures the "
+        "output folder with smplify/, and the folder that holds their truth.npz.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -402,6 +431,49 @@ def evaluate(argv: Sequence[str]) -> int:
         print(json.dumps(metrics, indent=1))
     else:
         print(evaluate.told(metrics))
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------- emc joints
+
+
+def joints(argv: Sequence[str]) -> int:
+    """`emc joints SOURCE --from ORDER`."""
+    parser = argparse.ArgumentParser(
+        prog="emc joints",
+        description="Writes 2D joints of any order as SMPLify's est_joints.npz: 5 x 14 x pictures (x, y, confidence,\n"
+        "two offsets of 0) in LSP's order, by the names of the joints. What the source has no point for, such as the\n"
+        "head top of COCO, OpenPose and mediapipe, is left missing, with confidence 0.",
+        epilog="SOURCE is one of\n"
+        "  .npz, .npy   an array of pictures x joints x 2 or 3 (x, y, confidence), or of rows x joints x pictures,\n"
+        "               with 5, 28, 3 or 2 rows as est_joints has\n"
+        "  FOLDER       of OpenPose's json, one file a picture; of several people the largest and surest is taken\n"
+        "  .json        COCO keypoints, likewise\n"
+        "  FOLDER       of pictures, with --from mediapipe, which detects them\n"
+        "in the order of the pictures' names.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    from mocap.detect import convert
+
+    add = parser.add_argument
+    add("source", type=Path, metavar="SOURCE")
+    add("--from", dest="order", required=True, metavar="ORDER", help=f"of the joints: {', '.join(convert.ORDERS)}")
+    add("--out", type=Path, default=Path("est_joints.npz"), metavar="FILE", help="default: est_joints.npz, here")
+    add("--workers", type=int, metavar="N", help="processes that detect at once (default: one a core)")
+    add("-q", "--quiet", action="store_true", help="print errors only")
+    add("-v", "--verbose", action="store_true", help="print tracebacks and what libraries say")
+    args = parser.parse_args(argv[1:])
+    if args.workers is not None and args.workers < 1:
+        parser.error(f"--workers must be at least 1, not {args.workers}")
+
+    with _progress(args.quiet):
+        found = convert.lsp_joints(args.source, args.order, workers=args.workers or _cores())
+        convert.write(found, args.out, args.source)
+    say = (lambda text: None) if args.quiet else _say
+    for note in found.notes:
+        say(f"  {note}")
+    say(f"{args.out}: est_joints of {len(found.joints.xy)} pictures, from {found.skeleton.name}")
     return 0
 
 

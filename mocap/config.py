@@ -421,7 +421,8 @@ def describe(cls: type, *, indent: str = "") -> str:
     lines = [inspect.getdoc(cls) or ""]
     if issubclass(cls, Stage):
         lines.append("")
-        lines += [f"{told}: {', '.join(sorted(getattr(cls, told))) or 'nothing'}" for told in ("needs", "gives")]
+        named = {told: ", ".join(sorted(getattr(cls, told))).replace("|", " or ") for told in ("needs", "gives")}
+        lines += [f"{told}: {names or 'nothing'}" for told, names in named.items()]
     fields = _fields(cls)
     if fields:
         lines += ["", "options:"]

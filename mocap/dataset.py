@@ -1,11 +1,14 @@
 """The dataset file, and the take it begins with: cameras joined to footage by name, in a z-up world, on one clock.
 
-Or, where the dataset says `keypoints3d`, people with 3D keypoints, without cameras or footage.
+Or, by `kind`, one camera, calibrated or not; or pictures of different people, each with a camera of its own. Or, where
+the dataset says `keypoints3d`, people with 3D keypoints, without cameras or footage.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +18,14 @@ from pydantic import Field, PositiveFloat
 from mocap import config, yaml_tree
 from mocap.config import Override, Step
 from mocap.errors import BadFile, ConfigError, DataError, MissingFile, UnknownName
-from mocap.io import calibration, footage, stored_detections, stored_keypoints3d
+from mocap.geometry.cameras import Camera, Rig, level_camera
+from mocap.io import calibration, focal, footage, lsp, stored_detections, stored_keypoints3d
+from mocap.io.focal import Focal, Told
+from mocap.io.pictures import find_pictures, listed, open_pictures
 from mocap.io.stored_keypoints3d import Points, StoredKeypoints3D
 from mocap.options import options
-from mocap.take import Keypoints3D, Person, Report, RunContext, Take, View
+from mocap.skeletons import LSP14, fittable
+from mocap.take import Detections, Keypoints3D, Person, Report, RunContext, Take, View
 
 _MOST_FRAMES = 10_000_000
 """Of a recording known by numbers in file names: a day at 100 frames a second. Dates and times run beyond it."""
@@ -37,14 +44,30 @@ class World:
 
 @options
 class Dataset:
-    """One recording: footage of several calibrated views, or 3D keypoints."""
+    """One recording: footage of several calibrated views, or of one camera; unrelated pictures; or 3D keypoints."""
 
     root: Path
-    """Folder with images/<view>/*.jpg|png or videos/<view>.mp4|mov, or the file or folder of 3D keypoints; looked up
-    from the current folder, then from the folder of this file upward."""
-    calibration: str = "."
+    """Folder with images/<view>/*.jpg|png or videos/<view>.mp4|mov (of one camera also the video itself, or a folder
+    of its images; of unrelated pictures the folder of, or above, images/), or the file or folder of 3D keypoints;
+    looked up from the current folder, then from the folder of this file upward."""
+    calibration: str | None = "."
     """A folder with intri.yml and extri.yml, a toml (Pose2Sim, Anipose, Caliscope, FreeMoCap) or a Qualisys .qca.txt;
-    relative to root."""
+    relative to root. One camera may have none (null, or nothing there) or intri.yml alone: it then stands level."""
+    kind: Literal["rig", "one_camera", "images"] = "rig"
+    """rig: several calibrated cameras; one_camera: one, calibrated or not; images: unrelated pictures, each with its
+    own camera and person."""
+    focal: PositiveFloat | None = None
+    """Focal length of a camera without calibration [px]; null: the one its files tell, else that of `phone`, else 5000
+    for unrelated pictures and a phone's for one camera."""
+    phone: str | None = None
+    """What one camera or pictures without calibration were taken with, where their files do not tell: "iPhone 12",
+    "iPhone13,2"."""
+    joints: str | None = None
+    """2D joints that come with unrelated pictures, in root: SMPLify's est_joints.npz (`emc joints` makes one); null:
+    they are detected."""
+    genders: str | None = None
+    """Genders of the people in unrelated pictures, in root: a csv of 0 (male), 1 (female) and -1 (neutral), in the
+    order of the pictures' names; null, or nothing there: neutral."""
     unit: Literal["m", "cm", "mm"] | None = None
     """Unit of the lengths of the calibration or the 3D keypoints; null: what their format says."""
     fit: Literal["stretch", "bars", "crop", "crop-centre"] | None = None
@@ -76,6 +99,13 @@ class Dataset:
 
 _OF_VIEWS = ("fit", "subs", "subs_vis", "reference", "offsets", "keypoints")
 """Options that mean nothing without footage."""
+_KINDS = {
+    **dict.fromkeys(("focal", "phone"), ("one_camera", "images")),
+    **dict.fromkeys(("joints", "genders"), ("images",)),
+    **dict.fromkeys(("fit", "reference", "offsets", "keypoints", "unit", "fps"), ("rig", "one_camera")),
+    "keypoints3d": ("rig",),
+}
+"""Options that mean something for some kinds only."""
 
 
 def read_dataset(path: Path, *, overrides: Sequence[Override] = (), plugins: bool = False) -> Dataset:
@@ -94,7 +124,8 @@ def read_dataset(path: Path, *, overrides: Sequence[Override] = (), plugins: boo
 def first_take(dataset: Dataset, run: RunContext, **facts: Any) -> Take:
     """The take before any stage: its first report, "dataset", says what was matched, resized, assumed and left out.
 
-    With `keypoints3d` it has people with 3D keypoints, and neither cameras nor footage.
+    With `keypoints3d` it has people with 3D keypoints, and neither cameras nor footage. Of `kind: images` it is one
+    moment of unrelated views (`Take.apart`), with detections where `joints` come with them.
 
     Raises:
         MissingFile: No data folder, footage or calibration.
@@ -102,30 +133,27 @@ def first_take(dataset: Dataset, run: RunContext, **facts: Any) -> Take:
         CalibrationError: A view without a camera, or cameras that do not fit the footage.
         DataError: Views that share no moment.
     """
+    for option, kinds in _KINDS.items():
+        if getattr(dataset, option) and dataset.kind not in kinds:
+            raise ConfigError(
+                f"{option} of the dataset is for kind: {' or '.join(kinds)}, and this one is of kind: {dataset.kind}."
+            )
     if dataset.keypoints3d is not None:
         return _take_of_points(dataset, dataset.root / dataset.keypoints3d, run, facts)
-    if dataset.root.is_file() and dataset.root.suffix.casefold() in stored_keypoints3d.FORMATS:
-        raise ConfigError(
-            f"{dataset.root} is a file; to begin with 3D keypoints, use --data config/datasets/keypoints3d.yml."
-        )
-    if not dataset.root.is_dir():
-        raise MissingFile(dataset.root, what="Data folder", remedy="Give the folder of the recording with --root.")
-    places = _places(dataset)
-    names = _chosen(dataset.subs, places, "--subs")
+    _check_root(dataset)
+    if dataset.kind == "images":
+        return _take_of_pictures(dataset, run, facts)
+    alone = dataset.kind == "one_camera"
+    places = _places_of_one(dataset) if alone else _places(dataset)
+    names, chosen = _chosen_one(dataset, places) if alone else (_chosen(dataset.subs, places, "--subs"), [])
     for name in dataset.offsets:
         if name not in places:
             raise UnknownName("view", name, places, where="offsets")
 
     from_keypoints = dataset.keypoints is not None and places[names[0]].is_relative_to(dataset.root / dataset.keypoints)
     views = {} if from_keypoints else {name: _opened(dataset, name, places[name]) for name in names}
-    found = calibration.read_calibration(
-        dataset.root / dataset.calibration,
-        view_names=names,
-        sizes={name: view.size for name, view in views.items()} or None,
-        unit=dataset.unit,
-    )
-    cameras, notes, unused = calibration.match_cameras(found.cameras, names)
-    warnings = [*found.warnings]
+    found = _cameras(dataset, names, views)
+    cameras, notes, warnings = found.cameras, [*chosen, *found.notes], found.warnings
     if from_keypoints:
         views = _pseudo_views(dataset, {n: places[n] for n in names}, {n: cameras[n].size for n in names})
         warnings.append(f"There is no footage: {dataset.keypoints} stands for it, so nothing can be drawn over it.")
@@ -135,7 +163,9 @@ def first_take(dataset: Dataset, run: RunContext, **facts: Any) -> Take:
         picture = None if view.size == cameras[name].size else _picture(view)
         cameras[name], told = calibration.fit_to_footage(cameras[name], view.size, picture=picture, how=dataset.fit)
         warnings += [told] if told else []
-    rig, _ = calibration.to_z_up(cameras.values(), dataset.world.up or "z", dataset.world.floor)
+    rig = Rig(tuple(cameras.values()))
+    if not found.level:  # else the world is this program's own, and the dataset's `world` is about another
+        rig, _ = calibration.to_z_up(cameras.values(), dataset.world.up or "z", dataset.world.floor)
     clock = footage.common_clock(views.values(), ranges=dataset.ranges, reference=dataset.reference)
     report = Report(
         "dataset",
@@ -143,8 +173,7 @@ def first_take(dataset: Dataset, run: RunContext, **facts: Any) -> Take:
         {
             **facts,
             "root": str(dataset.root),
-            "calibration": {"file": str(found.path), "format": found.format, "unit": found.unit_note},
-            "cameras_without_view": unused,
+            **found.facts,
             "views": {n: {"path": str(v.path), "frames": v.frames, "size": list(v.size)} for n, v in views.items()},
             "clock": clock.reference,
             "notes": [*notes, *clock.notes],
@@ -161,8 +190,290 @@ def first_take(dataset: Dataset, run: RunContext, **facts: Any) -> Take:
     )
 
 
+@dataclass(frozen=True)
+class _Cameras:
+    """The cameras of the views, and what is to be said of them."""
+
+    cameras: dict[str, Camera]
+    facts: dict[str, Any]
+    notes: list[str]
+    warnings: list[str]
+    level: bool = False
+    """Whether they stand level at the origin of a world that nobody calibrated."""
+
+
+def _cameras(dataset: Dataset, names: Sequence[str], views: Mapping[str, View]) -> _Cameras:
+    """From the calibration; of one camera without any, level ones."""
+    path = _calibration(dataset)
+    alone = dataset.kind == "one_camera"
+    if path is None:
+        if not views:
+            raise DataError(f"{dataset.root} has neither footage nor a calibration, so its image size is not known.")
+        focals = {name: _focal(dataset, view, _hints(view)) for name, view in views.items()}
+        cameras = {name: level_camera(name, f.px, views[name].size) for name, f in focals.items()}
+        note = (
+            "There is no calibration: the camera is taken to stand level at the world's origin, and to look along +y."
+        )
+        facts = {"calibration": None, "focal": _told_focals(focals)}
+        return _Cameras(cameras, facts, [note, *_notes_on(focals)], _guesses(focals), level=True)
+    given = [name for name in ("focal", "phone") if getattr(dataset, name) is not None]
+    if given:
+        raise ConfigError(
+            f"{given[0]} of the dataset is for a camera without calibration, and {path} is one: leave it out, or say "
+            "calibration: null."
+        )
+    found = calibration.read_calibration(
+        path,
+        view_names=names,
+        sizes={name: view.size for name, view in views.items()} or None,
+        unit=dataset.unit,
+        level=alone,
+    )
+    cameras, notes, unused = calibration.match_cameras(found.cameras, names)
+    facts = {
+        "calibration": {"file": str(found.path), "format": found.format, "unit": found.unit_note},
+        "cameras_without_view": unused,
+    }
+    level = alone and all(
+        np.array_equal(c.T_camera_world, level_camera("", 1.0, c.size).T_camera_world) for c in cameras.values()
+    )
+    if level:
+        notes.append(f"{found.path} says where no camera is: it is taken to stand level at the world's origin.")
+    return _Cameras(cameras, facts, notes, [*found.warnings], level)
+
+
+def _calibration(dataset: Dataset) -> Path | None:
+    """Where the calibration is; None where one camera has none."""
+    if dataset.kind == "rig":
+        if dataset.calibration is None:
+            raise ConfigError(
+                "Several cameras need their calibration; one alone, without, is for config/datasets/svimage.yml."
+            )
+        return dataset.root / dataset.calibration
+    if dataset.calibration is None:
+        return None
+    # beside a video, other files may be of any kind: only what is called as a calibration is one
+    base = dataset.root.parent if dataset.root.is_file() else dataset.root
+    path = base / dataset.calibration
+    patterns = ("intri.yml",) if dataset.root.is_file() else ("intri.yml", "extri.yml", "*.toml", "*.qca.txt")
+    if dataset.calibration == Dataset.calibration and not any(any(path.glob(pattern)) for pattern in patterns):
+        return None
+    return path
+
+
+def _focal(dataset: Dataset, view: View, told: Told) -> Focal:
+    return focal.focal_length(view.size, told, given=dataset.focal, phone=dataset.phone, paper=dataset.kind == "images")
+
+
+def _hints(view: View) -> Told:
+    """What the video, or the first image that can be read, says of the camera."""
+    if not view.files:
+        return focal.of_video(view.path)
+    for file in view.files:
+        with contextlib.suppress(BadFile):
+            return focal.of_picture(file)[1]
+    return Told()
+
+
+def _told_focals(focals: Mapping[str, Focal]) -> list[dict[str, Any]]:
+    """For the report: by source, of how many views, and the least and the most [px]."""
+    sources: dict[str, list[float]] = {}
+    for f in focals.values():
+        sources.setdefault(f.source, []).append(f.px)
+    return [{"source": s, "views": len(px), "px": [min(px), max(px)]} for s, px in sources.items()]
+
+
+def _notes_on(focals: Mapping[str, Focal]) -> list[str]:
+    notes = []
+    for told in _told_focals(focals):
+        low, high = told["px"]
+        px = f"{low:.0f} px" if high - low < 1 else f"{low:.0f} to {high:.0f} px"
+        of = f" of {told['views']} pictures" if len(focals) > 1 else ""
+        notes.append(f"Focal length{of}: {px}, {told['source']}.")
+    return notes
+
+
+def _guesses(focals: Mapping[str, Focal]) -> list[str]:
+    return [
+        f'The focal length of "{name}" is guessed ({f.px:.0f} px), and distances from the camera are as uncertain. '
+        'Give it with --set data.focal=PIXELS, or --set data.phone="iPhone 12".'
+        for name, f in focals.items()
+        if f.guessed
+    ]
+
+
+def _check_root(dataset: Dataset) -> None:
+    """That there is something, and of this kind."""
+    root = dataset.root
+    if root.is_file():
+        suffix = root.suffix.casefold()
+        use = {
+            **dict.fromkeys(stored_keypoints3d.FORMATS, ("keypoints3d", "a file of 3D keypoints")),
+            **dict.fromkeys(footage.VIDEO_SUFFIXES, ("svimage", "one camera's video")),
+            **dict.fromkeys(footage.IMAGE_SUFFIXES, ("lsp", "a picture")),
+        }.get(suffix)
+        right = {"one_camera": "svimage", "images": "lsp"}.get(dataset.kind)
+        if use is not None and use[0] != right:
+            raise ConfigError(f"{root} is {use[1]}: use --data config/datasets/{use[0]}.yml.")
+        if use is not None:
+            return
+    if not root.is_dir():
+        remedy = "Give the folder of the recording with --root."
+        raise MissingFile(root, what="Data folder", remedy=remedy)
+
+
+def _places_of_one(dataset: Dataset) -> dict[str, Path]:
+    """The views of a recording of one camera, which may be a video or a folder of images."""
+    root = dataset.root
+    if root.is_file():
+        return {root.stem: root}
+    try:
+        return _places(dataset)
+    except MissingFile:
+        folder = next((f for f in (root, root / "images") if f.is_dir() and footage.images_in(f)), None)
+        if folder is None:
+            videos = [f for f in sorted(root.iterdir()) if f.suffix.casefold() in footage.VIDEO_SUFFIXES]
+            if videos:
+                raise ConfigError(
+                    f"{root} holds videos, and not in videos/: name one itself, --root {videos[0]}."
+                ) from None
+            raise
+        return {root.resolve().name: folder}
+
+
+def _chosen_one(dataset: Dataset, places: Mapping[str, Path]) -> tuple[list[str], list[str]]:
+    """The one view, by name, and notes."""
+    if len(places) == 1:
+        (name,) = places
+        others = [sub for sub in dataset.subs or () if sub != name]
+        return [name], [f'View "{others[0]}" of subs is not there; the only one, "{name}", is taken.'] if others else []
+    names = list(places) if dataset.subs is None else _chosen(dataset.subs, places, "--subs")
+    if len(names) > 1:
+        raise ConfigError(
+            f"{dataset.root} has {len(names)} views ({listed(names)}), and this dataset is of one camera: choose with "
+            f"--subs {names[0]}, or use --data config/datasets/mvimage.yml for all together."
+        )
+    return names, []
+
+
+def _take_of_pictures(dataset: Dataset, run: RunContext, facts: Mapping[str, Any]) -> Take:
+    """The take of unrelated pictures: one moment, each picture a view with a camera of its own."""
+    root = dataset.root
+    base = root.parent if root.is_file() else root
+    files = find_pictures(root)
+    everything = list(files)
+    notes, warnings = [], []
+
+    joints, genders = None, {}
+    if dataset.joints is not None:
+        path = base / dataset.joints
+        if not path.is_file():
+            raise MissingFile(
+                path,
+                what="2D joints of the pictures",
+                remedy="Make the file with `emc joints` (see emc joints --help), or have them detected with --set "
+                "data.joints=null.",
+            )
+        joints = lsp.read_joints(path)
+        rows, note = lsp.places(everything, len(joints.xy), path, "joints")
+        row = dict(zip(everything, rows.tolist(), strict=True))
+        notes += [note] if note else []
+        if note is None and everything != sorted(everything):
+            notes.append(
+                "Pictures are in the order of the numbers in their names, img2 before img10; so must joints be."
+            )
+    if dataset.genders is not None and (base / dataset.genders).is_file():
+        genders, note = lsp.read_genders(base / dataset.genders, everything)
+        notes += [note] if note else []
+    elif dataset.genders is not None:
+        notes.append(f"There is no {base / dataset.genders}: everybody is taken to be neutral.")
+
+    names = _chosen(dataset.subs, files, "--subs")
+    if dataset.ranges is not None:
+        kept = footage.in_range(np.arange(len(names)), dataset.ranges)
+        if not kept.any():
+            raise DataError(f"--ranges {' '.join(map(str, dataset.ranges))} leaves none of {len(names)} pictures.")
+        names = [name for name, keep in zip(names, kept, strict=True) if keep]
+    views, told, unreadable = open_pictures({name: files[name] for name in names})
+    if unreadable:
+        warnings.append(
+            f"{len(unreadable)} of {len(names)} pictures cannot be read and are left out: {listed(unreadable)}."
+        )
+    detections: dict[str, Detections] = {}
+    if joints is not None and views:
+        rows = [row[name] for name in views]
+        usable = fittable(joints.xy[rows], joints.confidence[rows], LSP14)
+        bad = [name for name, ok in zip(views, usable, strict=True) if not ok]
+        if bad:
+            warnings.append(
+                f"{len(bad)} of {len(names)} pictures have too few joints, which must be four and a shoulder and hip "
+                f"of one side, and are left out: {listed(bad)}."
+            )
+        views = {name: view for name, view in views.items() if name not in set(bad)}
+        warnings += _outside(views, row, joints)
+        detections = {
+            name: Detections.of(
+                LSP14, np.zeros(1), joints.xy[None, None, row[name]], joints.confidence[None, None, row[name]]
+            )
+            for name in views
+        }
+    if not views:
+        raise DataError(f"None of {len(names)} pictures of {root} can be used. {' '.join(warnings)}")
+    focals = {name: _focal(dataset, view, told[name]) for name, view in views.items()}
+    report = Report(
+        "dataset",
+        "dataset",
+        {
+            **facts,
+            "root": str(root),
+            "pictures": len(views),
+            "left_out": [name for name in names if name not in views],
+            "joints": None if joints is None else str(base / str(dataset.joints)),
+            "focal": _told_focals(focals),
+            "calibration": None,
+            "notes": [*notes, *_notes_on(focals)],
+            "warnings": warnings,
+        },
+    )
+    return Take(
+        run=run,
+        timestamps=np.zeros(1),
+        frames=np.zeros(1, dtype=np.int64),
+        rig=Rig(tuple(level_camera(name, focals[name].px, view.size) for name, view in views.items())),
+        footage=views,
+        detections=detections,
+        reports=(report,),
+        apart=True,
+        genders={name: gender for name, gender in genders.items() if name in views},
+    )
+
+
+def _outside(views: Mapping[str, View], row: Mapping[str, int], joints: lsp.Joints) -> list[str]:
+    """A warning of pictures most of whose joints lie beyond them: they are another picture's, or of another size."""
+    found = []
+    for name, view in views.items():
+        xy = joints.xy[row[name]][joints.confidence[row[name]] > 0]
+        margin = 0.25 * max(view.size)
+        inside = ((xy > -margin) & (xy < np.array(view.size) + margin)).all(-1)
+        if inside.mean() < 0.5:
+            found.append(name)
+    if not found:
+        return []
+    return [
+        f"Most joints lie far outside of {len(found)} of {len(views)} pictures ({listed(found)}): are they in the "
+        "order of the pictures' names, and of pictures of this size?"
+    ]
+
+
 def check_steps(dataset: Dataset, steps: Sequence[Step]) -> None:
-    """ConfigError when a stage needs footage or cameras and the dataset is 3D keypoints."""
+    """ConfigError when a stage needs what no dataset of this kind has: footage, cameras, or several of them."""
+    for step in steps:
+        if dataset.kind != "rig" and "keypoints2d" in step.stage.needs and "keypoints3d" in step.stage.gives:
+            what = "one camera" if dataset.kind == "one_camera" else "unrelated pictures"
+            raise step.where.error(
+                f'Stage "{step.label}" needs several cameras, and {dataset.root} is of {what}: use --exp '
+                "config/smplify.yml."
+            )
     if dataset.keypoints3d is None:
         return
     for step in steps:
@@ -251,9 +562,15 @@ def _places(dataset: Dataset) -> dict[str, Path]:
     """View name -> footage, or stored detections where there is no footage."""
     try:
         return footage.discover_views(dataset.root)
-    except MissingFile:
+    except MissingFile as error:
         if dataset.keypoints is None:
-            raise
+            pictures = [f for f in (dataset.root, dataset.root / "images") if f.is_dir() and footage.images_in(f)]
+            if not pictures or dataset.kind != "rig":
+                raise
+            raise ConfigError(
+                f"{pictures[0]} holds pictures and no folders of them by view: unrelated ones are for --data "
+                "config/datasets/lsp.yml, one camera's for config/datasets/svimage.yml."
+            ) from error
     found = stored_detections.discover_detections(dataset.root / dataset.keypoints)
     return {name.removesuffix("_json"): path for name, path in found.items()}
 

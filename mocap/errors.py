@@ -78,7 +78,8 @@ class FlowError(MocapError):
     def __init__(self, stage: str, missing: Iterable[str], givers: dict[str, list[str]]) -> None:
         missing = list(missing)
         told = "; ".join(
-            f'"{name}" is given by {" or ".join(givers.get(name) or ["the dataset file"])}' for name in missing
+            f'"{name}" is given by {" or ".join(givers.get(name) or ["the dataset file"])}'
+            for name in givers or missing
         )
         super().__init__(f'Stage "{stage}" needs {", ".join(missing)}, which no stage before it gives: {told}.')
 

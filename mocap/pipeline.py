@@ -18,7 +18,7 @@ from mocap.checkpoints import Stale, is_stored, restore, store
 from mocap.config import Step
 from mocap.errors import DataError, FlowError, SetupError, UnknownName
 from mocap.io import results
-from mocap.take import PERSON_FIELDS, TAKE_FIELDS, Person, Report, Take
+from mocap.take import PERSON_FIELDS, TAKE_FIELDS, Person, Report, Take, either
 
 _LEAST_FREE = 200_000_000
 """Bytes that must be free on the disk of the output folder: a few minutes of video and its results."""
@@ -36,13 +36,13 @@ def check_flow(steps: Sequence[Step], take: Take) -> None:
     """FlowError when a stage needs what neither the dataset nor a stage before it gives."""
     there = {name for name in (*TAKE_FIELDS, *PERSON_FIELDS) if take.has(name)}
     for step in steps:
-        missing = step.stage.needs - there
+        missing = [either(need) for need in sorted(step.stage.needs) if there.isdisjoint(either(need))]
         if missing:
-            raise FlowError(step.label, sorted(missing), _givers(missing))
+            raise FlowError(step.label, map(" or ".join, missing), _givers([n for names in missing for n in names]))
         there |= step.stage.gives
 
 
-def _givers(fields: frozenset[str]) -> dict[str, list[str]]:
+def _givers(fields: Sequence[str]) -> dict[str, list[str]]:
     classes = {name: config.stage_class(name) for name in registry.names(config.STAGES.package)}
     return {field: [name for name, cls in classes.items() if field in cls.gives] for field in fields}
 
@@ -139,7 +139,7 @@ def _kept(step: Step, place: int, before: Take, *, given: bool) -> Take | None:
 
 def _called(step: Step, before: Take) -> Take:
     """The take after one stage, which was held to what it declares."""
-    missing = [name for name in sorted(step.stage.needs) if not before.has(name)]
+    missing = [" or ".join(either(need)) for need in sorted(step.stage.needs) if not before.has(need)]
     if missing:
         raise DataError(f'Stage "{step.label}" needs {", ".join(missing)}, and no stage before it found any.')
     began = time.perf_counter()
@@ -162,7 +162,8 @@ def _changed(before: Take, after: Take) -> list[str]:
         x, y = getattr(a, name), getattr(b, name)
         return x is not y and not (_empty(x) and _empty(y))
 
-    changed = [name for name in (*TAKE_FIELDS, "run", "timestamps", "frames") if differs(before, after, name)]
+    fields = (*TAKE_FIELDS, "run", "timestamps", "frames", "apart", "genders")
+    changed = [name for name in fields if differs(before, after, name)]
     more = max(len(before.people), len(after.people))
     pairs = [[*p.people, *(Person() for _ in range(more - len(p.people)))] for p in (before, after)]
     return changed + [n for n in PERSON_FIELDS if any(differs(a, b, n) for a, b in zip(*pairs, strict=True))]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from mocap.errors import UnknownName
 
@@ -228,6 +228,17 @@ LSP14 = Skeleton(
     {"mid_hip": _MIDS["mid_hip"]},
 )
 
+# The order in which Convolutional Pose Machines write LSP's joints.
+CPM14 = Skeleton(
+    "cpm14",
+    tuple(
+        "head_top neck left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist left_hip left_knee "
+        "left_ankle right_hip right_knee right_ankle".split()
+    ),
+    LSP14.limbs,
+    LSP14.derived,
+)
+
 SMPL24 = Skeleton(
     "smpl24",
     tuple(
@@ -250,7 +261,30 @@ SMPL24 = Skeleton(
     {"mid_hip": ("left_hip", "right_hip")},
 )
 
-SKELETONS: dict[str, Skeleton] = {s.name: s for s in (BODY25, BODY25B, COCO17, MEDIAPIPE33, LSP14, SMPL24)}
+SKELETONS: dict[str, Skeleton] = {s.name: s for s in (BODY25, BODY25B, COCO17, MEDIAPIPE33, LSP14, CPM14, SMPL24)}
+
+
+def fittable(
+    xy: Float[np.ndarray, "*batch joints 2"], confidence: Float[np.ndarray, "*batch joints"], skeleton: Skeleton
+) -> Bool[np.ndarray, "*batch"]:
+    """Whether one image shows enough of a person to fit a body to: four joints, and a shoulder and hip of one side.
+
+    From the length of the torso in the image comes the distance from the camera, with which everything begins (Bogo et
+    al., "Keep it SMPL", 2016); so its ends must be seen, and apart.
+
+    Args:
+        xy: [px], NaN where missing.
+        confidence: 0 where missing.
+        skeleton: Whose joints they are.
+    """
+    there = (confidence > 0) & np.isfinite(xy).all(-1)
+    sides = []
+    for side in ("left", "right"):
+        shoulder, hip = skeleton.indices((f"{side}_shoulder", f"{side}_hip"))
+        with np.errstate(invalid="ignore"):
+            length = np.linalg.norm(xy[..., shoulder, :] - xy[..., hip, :], axis=-1)
+        sides.append(there[..., shoulder] & there[..., hip] & (length > 1.0))
+    return np.asarray((there.sum(-1) >= 4) & (sides[0] | sides[1]))
 
 
 def get(name: str) -> Skeleton:

@@ -201,6 +201,11 @@ PERSON_FIELDS = ("keypoints2d", "keypoints3d", "body", "shape", "motion")
 TAKE_FIELDS = ("rig", "footage", "detections", "renderings")
 
 
+def either(need: str) -> tuple[str, ...]:
+    """The fields of which any one is enough: a stage's `keypoints3d|keypoints2d` is two, `rig` is one."""
+    return tuple(need.split("|"))
+
+
 @dataclass(frozen=True)
 class Take:
     """One recording on its way from pixels to a moving body."""
@@ -221,10 +226,16 @@ class Take:
     reports: tuple[Report, ...] = ()
     floor: bool = False
     """Whether z = 0 is known to be the floor, in a take without a rig that would say so."""
+    apart: bool = False
+    """Whether the views are pictures of different people that have nothing to do with one another: one moment, each
+    view with its own camera, and each person seen in just one."""
+    genders: Mapping[str, str] = field(default_factory=dict)
+    """By view name, where the dataset says it of whom the view shows: "male", "female" or "neutral"."""
 
     def __post_init__(self) -> None:
         _check(len(self.timestamps) == len(self.frames), "A take needs one frame number per timestamp.")
         _check(bool((np.diff(self.timestamps) > 0).all()), "A take's timestamps must increase.")
+        _check(not self.apart or len(self.frames) == 1, "Unrelated pictures are a take of one moment.")
 
     @property
     def fps(self) -> float:
@@ -249,7 +260,9 @@ class Take:
         return self.replace(people=people)
 
     def has(self, name: str) -> bool:
-        """Whether the field `name` (of the take, or of every person) is filled."""
+        """Whether the field `name` (of the take, or of every person) is filled; of `a|b`, whether a or b is."""
+        if "|" in name:
+            return any(map(self.has, either(name)))
         if name in PERSON_FIELDS:
             return bool(self.people) and all(_filled(getattr(p, name)) for p in self.people)
         return _filled(getattr(self, name))

@@ -18,6 +18,7 @@ from mocap import __version__
 
 IMPORTED_AS = {
     "opencv-contrib-python": "cv2",
+    "pillow": "PIL",
     "pyyaml": "yaml",
     "ffmpeg-python": "ffmpeg",
     "typing-extensions": "typing_extensions",

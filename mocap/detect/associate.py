@@ -29,6 +29,8 @@ from mocap.detect.tracks import linked, people_in
 from mocap.errors import DataError
 from mocap.geometry.cameras import Camera, Rig
 from mocap.geometry.times import between_frames, linear
+from mocap.io.pictures import listed
+from mocap.skeletons import fittable
 from mocap.take import Detections, Keypoints2D
 
 MOMENT = 0.1
@@ -87,7 +89,7 @@ def associate(
     detections = {name: _with_a_place(detections[name]) for name in names}
     views = {name: marks_of(detections[name]) for name in names}
     if len(names) == 1:
-        return _in_one_view(names[0], detections[names[0]], views[names[0]], people)
+        return _in_one_view(names[0], detections[names[0]], views[names[0]], people, others=len(rig) > 1)
     cameras = [rig[name] for name in names]
     moments = _moments(clock)
     found = hypotheses(cameras, list(views.values()), moments, people + _RIVALS + 1, max_error)
@@ -126,6 +128,58 @@ def associate(
     if len(given) < people:
         facts["warnings"].append(f"{people} people were looked for, and {len(given)} found on whom views agree.")
     return Association(tuple(given), facts)
+
+
+def associate_apart(detections: Mapping[str, Detections]) -> Association:
+    """Of unrelated pictures, one frame each: in every one the largest and surest person, if a body can be fitted to it.
+
+    Args:
+        detections: By the name of the picture.
+
+    Returns:
+        People with the one view they are in. The facts count pictures, people, and pictures with `several`; a warning
+        names those with nobody, and those who show too little of anybody.
+
+    Raises:
+        DataError: Nobody in any picture.
+    """
+    people: list[dict[str, Keypoints2D]] = []
+    nobody: list[str] = []
+    too_little: list[str] = []
+    several = 0
+    for name, seen in detections.items():
+        there = (seen.confidence[0] > 0).any(-1)
+        several += int(there.sum() > 1)
+        usable = np.asarray(fittable(seen.xy[0], seen.confidence[0], seen.skeleton))
+        if not usable.any():
+            (too_little if there.any() else nobody).append(name)
+            continue
+        chosen = int(np.where(usable, prominence(seen.xy[0], seen.confidence[0]), -1.0).argmax())
+        xy, confidence = seen.xy[:, chosen], seen.confidence[:, chosen]
+        people.append({name: Keypoints2D.of(seen.skeleton, seen.timestamps, xy, confidence)})
+    warnings = []
+    if nobody:
+        warnings.append(f"Nobody is found in {len(nobody)} of {len(detections)} pictures: {listed(nobody)}.")
+    if too_little:
+        warnings.append(
+            f"Too little is seen of anybody in {len(too_little)} of {len(detections)} pictures, which must be four "
+            f"joints and a shoulder and hip of one side: {listed(too_little)}."
+        )
+    if not people:
+        raise DataError(f"There is nobody to fit a body to. {' '.join(warnings)}")
+    facts = {"pictures": len(detections), "people": len(people), "several": several, "warnings": warnings}
+    return Association(tuple(people), facts)
+
+
+def prominence(
+    xy: Float[np.ndarray, "*batch joints 2"], confidence: Float[np.ndarray, "*batch joints"]
+) -> Float[np.ndarray, "*batch"]:
+    """How large and how sure a candidate is: the diagonal of its joints' box [px] times their mean confidence."""
+    there = (confidence > 0)[..., None]
+    high = np.where(there, xy, -np.inf).max(-2)
+    low = np.where(there, xy, np.inf).min(-2)
+    size = np.where(there.any((-2, -1)), np.hypot(*np.moveaxis(np.maximum(high - low, 0.0), -1, 0)), 0.0)
+    return np.asarray(size * confidence.mean(-1))
 
 
 def _with_a_place(detections: Detections) -> Detections:
@@ -345,8 +399,8 @@ def _warnings(label: Mapping[str, Any], number: int, people: int, names: list[st
 # one camera
 
 
-def _in_one_view(name: str, detections: Detections, view: Marks, people: int) -> Association:
-    """Without a second view: the largest and most lasting track."""
+def _in_one_view(name: str, detections: Detections, view: Marks, people: int, *, others: bool) -> Association:
+    """Without a second view: the largest and most lasting track; a matter of course where there are no `others`."""
     size = np.nan_to_num(view.size)
     score = view.weight.mean(-1) * (0.2 + size / size.max(initial=1.0))
     scale = np.nanmedian(view.size) if np.isfinite(view.size).any() else 1.0
@@ -357,9 +411,11 @@ def _in_one_view(name: str, detections: Detections, view: Marks, people: int) ->
     if not chosen:
         raise DataError(f'View "{name}", the only one, sees nobody in any of its {len(view.timestamps)} frames.')
     facts: dict[str, Any] = {"people": len(chosen), "warnings": []}
-    facts["warnings"].append(
-        f'Only view "{name}" has detections: the subject is the largest and most lasting person in it.'
-    )
+    subject = "the subject is the largest and most lasting person in it"
+    if others:
+        facts["warnings"].append(f'Only view "{name}" has detections: {subject}.')
+    else:
+        facts["notes"] = [f'View "{name}" is the only one: {subject}.']
     given = []
     for number, place in enumerate(chosen):
         rows = np.flatnonzero(place >= 0)

@@ -1,4 +1,7 @@
-"""Detection of all views: one process a view, each on a core of its own, and results kept between runs."""
+"""Detection of all views: one process a view, each on a core of its own, and results kept between runs.
+
+Views of a single frame are shared out among the processes, since one takes longer to begin than a picture to detect.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ from mocap.detect.detectors.base import Detector, Seen
 from mocap.detect.stored import Stored
 from mocap.errors import BadFile, DataError, MocapError, SetupError
 from mocap.io.footage import content_key
+from mocap.io.pictures import listed
+from mocap.skeletons import Skeleton
 from mocap.take import Detections, View
 
 LAYOUT = 1
@@ -119,6 +124,7 @@ def _called(detector: Detector) -> str:
 def _facts(found: Mapping[str, Stored], cached: Mapping[str, int]) -> dict[str, Any]:
     views: dict[str, Any] = {}
     warnings = []
+    pictures = len(found) > 1 and all(len(s.frames) == 1 for s in found.values())
     for name, s in found.items():
         nobody = int((~(s.confidence > 0).any((1, 2))).sum()) - len(s.unreadable)
         views[name] = {
@@ -130,11 +136,16 @@ def _facts(found: Mapping[str, Stored], cached: Mapping[str, int]) -> dict[str, 
             "seconds": s.seconds,
             "fps": len(s.frames) / s.seconds if s.seconds else None,
         }
+        if pictures:
+            continue  # who is in none of them, `associate` says
         if len(s.unreadable):
             which = ", ".join(map(str, s.unreadable[:5])) + (" ..." if len(s.unreadable) > 5 else "")
             warnings.append(f'View "{name}": {len(s.unreadable)} of {len(s.frames)} frames cannot be read ({which}).')
         if nobody + len(s.unreadable) == len(s.frames):
             warnings.append(f'View "{name}": nobody is seen in any of {len(s.frames)} frames.')
+    unreadable = [name for name, s in found.items() if pictures and len(s.unreadable)]
+    if unreadable:
+        warnings.append(f"{len(unreadable)} of {len(found)} pictures cannot be read: {listed(unreadable)}.")
     return {"views": views, "warnings": warnings}
 
 
@@ -142,8 +153,13 @@ def _facts(found: Mapping[str, Stored], cached: Mapping[str, int]) -> dict[str, 
 # files
 
 
-def _key(detector: Detector, view: View, indices: np.ndarray) -> str:
-    told = f"{LAYOUT} {view.name} {_called(detector)} {detector.key()} {content_key(view)} "
+def _settings(detector: Detector) -> str:
+    return f"{_called(detector)} {detector.key()}"
+
+
+def _key(settings: str, view: View, indices: np.ndarray) -> str:
+    mode = "picture " if view.frames == 1 else ""
+    told = f"{LAYOUT} {view.name} {settings} {content_key(view)} {mode}"
     return hashlib.sha256(told.encode() + np.ascontiguousarray(indices, dtype="<i8").tobytes()).hexdigest()
 
 
@@ -165,22 +181,27 @@ def _through_files(
     *,
     keep: bool,
 ) -> tuple[dict[str, Stored], dict[str, int]]:
-    keys = {name: _key(detector, view, indices[name]) if keep else name for name, view in footage.items()}
+    settings = _settings(detector) if keep else ""  # once: it hashes the model
+    keys = {name: _key(settings, view, indices[name]) if keep else name for name, view in footage.items()}
     paths = {name: folder / f"{keys[name] if keep else number}.npz" for number, name in enumerate(footage)}
     found = {name: _usable(paths[name], keys[name], indices[name]) for name in footage}
     cached = {name: len(indices[name]) for name, s in found.items() if s is not None}
+    wanted = {name: view for name, view in footage.items() if found[name] is None}
     jobs = [
         _Job(name, len(indices[name]), _detect, (detector, view, indices[name], paths[name], keys[name]))
-        for name, view in footage.items()
-        if found[name] is None
+        for name, view in wanted.items()
+        if view.frames > 1
     ]
+    pictures = [(view, paths[name], keys[name]) for name, view in wanted.items() if view.frames == 1]
+    shares = [pictures[k :: max(1, workers)] for k in range(min(max(1, workers), len(pictures)))]
+    jobs += [_Job("", len(share), _detect_pictures, (detector, share)) for share in shares]
     if jobs:
         folder.mkdir(parents=True, exist_ok=True)
         with progress.bar("detect", sum(job.frames for job in jobs)) as told:
             resumed = _run(jobs, "Detection", workers=workers, told=told.update)
         cached.update(resumed)
-        for job in jobs:
-            found[job.view] = stored.read(paths[job.view])
+        for name in wanted:
+            found[name] = stored.read(paths[name])
     return {name: s for name, s in found.items() if s is not None}, cached
 
 
@@ -228,6 +249,19 @@ def _detect(
         folder.rmdir()
 
 
+def _detect_pictures(
+    tell: Callable[[Any], None], detector: Detector, pictures: Sequence[tuple[View, Path, str]]
+) -> None:
+    """Detects views of one frame, each into its path, which what was there before is found by."""
+    began = time.perf_counter()
+    all_seen = detector.detect_pictures([view for view, _, _ in pictures])
+    for (view, path, key), seen in zip(pictures, all_seen, strict=True):
+        now = time.perf_counter()
+        stored.write(path, _packed(detector.skeleton(view), view, [0], [seen], key, now - began))
+        began = now
+        tell(("done", 1))
+
+
 def _gathered(
     detector: Detector,
     view: View,
@@ -245,18 +279,7 @@ def _gathered(
     untold = 0
 
     def packed() -> Stored:
-        most = max((len(s.xy) for s in seen if s is not None), default=0)
-        xy = np.full((len(frames), most, len(skeleton), 2), np.nan, np.float32)
-        confidence = np.zeros((len(frames), most, len(skeleton)), np.float32)
-        for i, s in enumerate(seen):
-            if s is not None:
-                xy[i, : len(s.xy)], confidence[i, : len(s.xy)] = s.xy, s.confidence
-        missing = ~(np.isfinite(xy).all(-1) & (confidence > 0))
-        xy[missing], confidence[missing] = np.nan, 0.0
-        places = np.array(frames, dtype=np.int64)
-        unreadable = places[[s is None for s in seen]]
-        seconds = time.perf_counter() - began
-        return Stored(skeleton, places, view.timestamps[places], xy, confidence, unreadable, view.name, key, seconds)
+        return _packed(skeleton, view, frames, seen, key, time.perf_counter() - began)
 
     for index, here in detector.detect_view(view, indices):
         frames.append(index)
@@ -272,6 +295,23 @@ def _gathered(
             began = kept = time.perf_counter()
     tell(untold)
     return packed()
+
+
+def _packed(
+    skeleton: Skeleton, view: View, frames: Sequence[int], seen: Sequence[Seen | None], key: str, seconds: float
+) -> Stored:
+    """What was seen in these frames, padded with missing candidates."""
+    most = max((len(s.xy) for s in seen if s is not None), default=0)
+    xy = np.full((len(frames), most, len(skeleton), 2), np.nan, np.float32)
+    confidence = np.zeros((len(frames), most, len(skeleton)), np.float32)
+    for i, s in enumerate(seen):
+        if s is not None:
+            xy[i, : len(s.xy)], confidence[i, : len(s.xy)] = s.xy, s.confidence
+    missing = ~(np.isfinite(xy).all(-1) & (confidence > 0))
+    xy[missing], confidence[missing] = np.nan, 0.0
+    places = np.array(frames, dtype=np.int64)
+    unreadable = places[[s is None for s in seen]]
+    return Stored(skeleton, places, view.timestamps[places], xy, confidence, unreadable, view.name, key, seconds)
 
 
 def _work(pipe: Connection, log: str, core: int | None, function: Callable[..., None], arguments: tuple) -> None:

@@ -233,6 +233,24 @@ class Camera:
         return d / np.linalg.norm(d, axis=-1, keepdims=True)
 
 
+LEVEL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+"""World to camera of a level camera that looks along the world's +y: its x is the world's, its y the world's -z."""
+
+
+def level_camera(name: str, focal: float, size: tuple[int, int]) -> Camera:
+    """What stands for a camera without calibration: level, at the world's origin, looking along +y, no distortion.
+
+    Args:
+        name: Of the view.
+        focal: Focal length [px].
+        size: Width and height of the image [px], whose centre is the principal point.
+    """
+    K = np.array([[focal, 0.0, (size[0] - 1) / 2], [0.0, focal, (size[1] - 1) / 2], [0.0, 0.0, 1.0]])
+    T = np.eye(4)
+    T[:3, :3] = LEVEL
+    return Camera(name, K, np.zeros(5), T, size)
+
+
 @dataclass(frozen=True)
 class Rig:
     """Cameras of one take, found by name, in a z-up world with the floor at z = 0 where `has_floor` says so."""

@@ -70,14 +70,17 @@ def discover_views(root: Path) -> dict[str, Path]:
                     raise DataError(f'Two videos of view "{path.stem}": {found[path.stem]} and {path}.')
                 found[path.stem] = path
     if images.is_dir():
-        found.update((p.name, p) for p in images.iterdir() if not p.name.startswith(".") and p.is_dir() and _images(p))
+        found.update(
+            (p.name, p) for p in images.iterdir() if not p.name.startswith(".") and p.is_dir() and images_in(p)
+        )
     if not found:
         looked = f"neither {images}/<view>/*.jpg|png nor {videos}/<view>.mp4|mov|avi|mkv is there"
         raise MissingFile(root, what="Footage", remedy=f"Looked for views: {looked}.")
     return {name: found[name] for name in sorted(found, key=natural_key)}
 
 
-def _images(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The images right inside a folder, in natural order."""
     with os.scandir(folder) as entries:  # a listing without a stat per file: folders of 100,000 frames are usual
         names = [
             entry.name
@@ -188,7 +191,7 @@ def open_view(path: Path, name: str, *, fps: float | None = None, offset: float 
         if first is None:
             raise BadFile(path, f"none of its {len(times.seconds)} frames can be decoded.")
     else:
-        files = _images(path)
+        files = images_in(path)
         if not files:
             raise MissingFile(path, what=f'Images of view "{name}"', remedy="Looked for *.jpg, *.jpeg, *.png.")
         if fps is not None and not fps > 0:

@@ -15,7 +15,7 @@ class Stage(ABC):
     """One step of an experiment: a file `stages/<yaml name>.py` holds exactly one subclass, decorated by `options`.
 
     Class attributes:
-        needs: Fields of the take (or of its people) that must be filled before.
+        needs: Fields of the take (or of its people) that must be filled before; `a|b`: either of the two.
         gives: Fields it fills; a stage that changes any other is refused by the pipeline.
         cheap: Recomputed rather than stored when a run is resumed.
     """

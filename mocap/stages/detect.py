@@ -22,7 +22,8 @@ class Detect(Stage):
 
     Written as `{detector: mediapipe}`, or with the detector's options as `{detector: {replay: {folder: openpose}}}`.
     Views are worked on side by side, one process each (`--workers`). What is detected is kept under `detections/` of
-    the cache, by the content of the footage, the detector's settings and the frames asked for.
+    the cache, by the content of the footage, the detector's settings and the frames asked for. Where the dataset has
+    brought detections of its own (`joints` of unrelated pictures), nothing is detected.
     """
 
     needs: ClassVar = frozenset({"footage"})
@@ -34,6 +35,8 @@ class Detect(Stage):
 
     def check(self, take: Take) -> None:
         """The detector's library, model and files; fetches the model where it must."""
+        if take.detections:
+            return
         for view in take.footage.values():
             if self.detector.reads_pixels and not view.files and view.path.suffix.casefold() not in VIDEO_SUFFIXES:
                 raise DataError(
@@ -44,6 +47,8 @@ class Detect(Stage):
 
     def __call__(self, take: Take) -> Take:
         """All candidates of the frames just before and after each moment of the take's clock."""
+        if take.detections:
+            return take.reported(detector=None, notes=["Detections come with the dataset; nothing was detected."])
         detections, facts = run.detect_views(
             take.footage,
             {name: run.frames_needed(view.timestamps, take.timestamps) for name, view in take.footage.items()},

@@ -15,7 +15,7 @@ from mocap.bodies.load import JOINT_NAMES, MODEL_KEYS, load_body
 from mocap.errors import BadFile, DataError, MissingFile, ModelError, UnknownName, UnsafeFile
 from mocap.geometry.cameras import Rig
 from mocap.stages.load_body_model import LoadBodyModel
-from mocap.take import Person, RunContext, Take, View
+from mocap.take import Keypoints2D, Person, RunContext, Take, View
 
 SMPL_PARENTS = [-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21]
 
@@ -302,3 +302,20 @@ def test_the_stages_files_are_found_from_the_configuration_and_kept_absolute(
 def test_the_stage_needs_somebody(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="keypoints3d"):
         LoadBodyModel()(a_take(tmp_path, 0))
+
+
+def test_one_file_is_everybodys_and_it_is_said_where_the_dataset_says_other_genders(tmp_path: Path) -> None:
+    model = write_npz(tmp_path / "SMPL_MALE.npz", arrays())
+    np.save(tmp_path / "r.npy", regressor(17))
+    seen = Keypoints2D.of(skeletons.COCO17, np.zeros(1), np.zeros((1, 17, 2)), np.ones((1, 17)))
+    people = tuple(Person(keypoints2d={name: seen}) for name in ("a", "b"))
+    one = {"timestamps": np.zeros(1), "frames": np.zeros(1, int), "apart": True}
+    take = a_take(tmp_path, 0).replace(people=people, genders={"a": "male", "b": "female"}, **one)
+    stage = LoadBodyModel(model=str(model), regressor=str(tmp_path / "r.npy"))
+    after = stage(take)
+    assert after.people[0].body is after.people[1].body
+    facts = after.reports[-1].facts
+    assert facts["genders"] == {"male": 1, "female": 1}
+    assert any("is male by its name, not female and male" in w for w in facts["warnings"])
+    alone = stage(take.replace(genders={"a": "male", "b": "male"}))
+    assert alone.reports[-1].facts["warnings"] == []

@@ -274,6 +274,8 @@ def test_one_camera_takes_the_largest_and_says_so():
     detections, truth = scene(rig, same_clock(rig), walker, small)
     found = associate(rig, detections, CLOCK)
     assert wrong(found.people[0], detections, truth) == {"cam0": (0, 0)}
+    assert "largest and most lasting" in found.facts["notes"][0] and found.facts["warnings"] == []
+    found = associate(rig_of(4), detections, CLOCK)  # three more see nothing at all
     assert 'Only view "cam0"' in found.facts["warnings"][0]
 
 

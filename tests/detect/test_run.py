@@ -116,21 +116,21 @@ def test_views_side_by_side_give_all_candidates_and_a_second_run_looks_at_no_fra
 
 def test_key_changes_with_settings_frames_pixels_and_nothing_else(tmp_path, footage):
     view, frames, log = footage["left"], np.arange(FRAMES), tmp_path / "log"
-    key = run._key(Fake(log=log), view, frames)
-    assert run._key(Fake(log=tmp_path / "elsewhere"), view, frames) == key
+    key = run._key(run._settings(Fake(log=log)), view, frames)
+    assert run._key(run._settings(Fake(log=tmp_path / "elsewhere")), view, frames) == key
     later = open_view(view.path, "left", fps=30, offset=2.0)
-    assert run._key(Fake(log=log), later, frames) == key
-    assert run._key(Fake(log=log, shift=1.0), view, frames) != key
-    assert run._key(Fake(log=log), view, frames[::2]) != key
-    assert run._key(Fake(log=log), footage["right"], frames) != key
+    assert run._key(run._settings(Fake(log=log)), later, frames) == key
+    assert run._key(run._settings(Fake(log=log, shift=1.0)), view, frames) != key
+    assert run._key(run._settings(Fake(log=log)), view, frames[::2]) != key
+    assert run._key(run._settings(Fake(log=log)), footage["right"], frames) != key
     cv2.imwrite(str(view.files[0]), np.full((24, 32, 3), 200, np.uint8))
-    assert run._key(Fake(log=log), view, frames) != key
+    assert run._key(run._settings(Fake(log=log)), view, frames) != key
 
 
 def test_a_damaged_file_or_one_of_another_key_is_made_anew(tmp_path, footage):
     log, cache = tmp_path / "log", tmp_path / "cache"
     one = {"left": footage["left"]}
-    path = cache / "detections" / f"{run._key(Fake(log=log), one['left'], np.arange(FRAMES))}.npz"
+    path = cache / "detections" / f"{run._key(run._settings(Fake(log=log)), one['left'], np.arange(FRAMES))}.npz"
     run._detect(lambda message: None, Fake(log=log, shift=9.0), one["left"], np.arange(FRAMES), path, "another key")
     assert run._usable(path, path.stem, np.arange(FRAMES)) is None
     path.write_bytes(path.read_bytes()[:500])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -47,6 +47,12 @@ class Detector(ABC):
     @abstractmethod
     def detect_view(self, view: View, indices: Int[np.ndarray, " frames"]) -> Iterator[tuple[int, Seen | None]]:
         """Each of `indices` (places in the view, increasing) once, in order; None where a frame cannot be read."""
+
+    def detect_pictures(self, views: Sequence[View]) -> Iterator[Seen | None]:
+        """The only frame of each of many views, in order; a detector that is slow to begin does so once."""
+        for view in views:
+            for _, seen in self.detect_view(view, np.zeros(1, dtype=np.int64)):
+                yield seen
 
     def notes(self, view: View) -> list[str]:
         """Sentences for the report on what was assumed or dropped in a view."""

@@ -1,17 +1,17 @@
-"""Google's mediapipe, through its Tasks API in video mode (Bazarevsky et al., "BlazePose", 2020)."""
+"""Google's mediapipe, through its Tasks API (Bazarevsky et al., "BlazePose", 2020)."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Le
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from pydantic import PositiveInt
 
 from mocap.detect.detectors.base import Detector, Seen
@@ -23,7 +23,8 @@ from mocap.skeletons import MEDIAPIPE33, Skeleton
 from mocap.take import View
 
 if TYPE_CHECKING:
-    from mediapipe.tasks.python.vision.pose_landmarker import PoseLandmarker
+    from mediapipe import Image
+    from mediapipe.tasks.python.vision.pose_landmarker import PoseLandmarker, PoseLandmarkerResult
 
 _NOWHERE = "http://127.0.0.1:9"
 _PACKAGES = "libegl1 libgles2 libgl1 libglib2.0-0"
@@ -33,7 +34,8 @@ _PACKAGES = "libegl1 libgles2 libgl1 libglib2.0-0"
 class Mediapipe(Detector):
     """mediapipe's pose landmarker: 33 points a person, on the CPU.
 
-    It runs in video mode, which follows people from frame to frame and is far steadier than single images.
+    It runs in video mode, which follows people from frame to frame and is far steadier than single images; on views of
+    a single frame in image mode.
     """
 
     model_path: Path | None = None
@@ -59,8 +61,23 @@ class Mediapipe(Detector):
 
     def detect_view(self, view: View, indices: Int[np.ndarray, " frames"]) -> Iterator[tuple[int, Seen | None]]:
         """Candidates frame by frame; `visibility` is the confidence."""
-        import mediapipe
+        with self._opened("VIDEO") as landmarker:
+            moments = dict(zip(indices.tolist(), milliseconds(view.timestamps[indices]).tolist(), strict=True))
+            for index, image in read_frames(view, indices.tolist()):
+                if image is None:
+                    yield index, None
+                    continue
+                found = landmarker.detect_for_video(_given(image), moments[index])
+                yield index, self._seen(found, view)
 
+    def detect_pictures(self, views: Sequence[View]) -> Iterator[Seen | None]:
+        """The only frame of each view, with one landmarker in image mode."""
+        with self._opened("IMAGE") as landmarker:
+            for view in views:
+                for _, image in read_frames(view, (0,)):
+                    yield None if image is None else self._seen(landmarker.detect(_given(image)), view)
+
+    def _opened(self, mode: str) -> PoseLandmarker:
         # mediapipe smooths over time when it follows ONE person (a lag of half a frame at 60 fps, measured), and not
         # when it follows several; smoothing is the fit's to do, which knows all views and the future.
         options = {
@@ -69,19 +86,22 @@ class Mediapipe(Detector):
             "min_pose_presence_confidence": self.min_confidence,
             "min_tracking_confidence": self.min_confidence,
         }
-        with _landmarker(pose_model(self.model_path), **options) as landmarker:
-            moments = dict(zip(indices.tolist(), milliseconds(view.timestamps[indices]).tolist(), strict=True))
-            for index, image in read_frames(view, indices.tolist()):
-                if image is None:
-                    yield index, None
-                    continue
-                image = np.ascontiguousarray(image)  # its Image takes padded rows for pixels, and then sees nobody
-                given = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
-                poses = landmarker.detect_for_video(given, moments[index]).pose_landmarks[: self.max_people]
-                points = np.array([[(p.x, p.y, p.visibility) for p in pose] for pose in poses], dtype=float)
-                points = points.reshape(len(poses), len(MEDIAPIPE33), 3)
-                # its coordinates are fractions of the image, whose left edge is half a pixel left of pixel 0's centre
-                yield index, Seen(points[..., :2] * view.size - 0.5, points[..., 2])
+        return _landmarker(pose_model(self.model_path), mode, **options)
+
+    def _seen(self, found: PoseLandmarkerResult, view: View) -> Seen:
+        poses = found.pose_landmarks[: self.max_people]
+        points = np.array([[(p.x, p.y, p.visibility) for p in pose] for pose in poses], dtype=float)
+        points = points.reshape(len(poses), len(MEDIAPIPE33), 3)
+        # its coordinates are fractions of the image, whose left edge is half a pixel left of pixel 0's centre
+        return Seen(points[..., :2] * view.size - 0.5, points[..., 2])
+
+
+def _given(image: UInt8[np.ndarray, "height width 3"]) -> Image:
+    """An image as mediapipe takes it."""
+    import mediapipe
+
+    image = np.ascontiguousarray(image)  # its Image takes padded rows for pixels, and then sees nobody
+    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
 
 
 def milliseconds(timestamps: Float[np.ndarray, " frames"]) -> Int[np.ndarray, " frames"]:
@@ -91,8 +111,8 @@ def milliseconds(timestamps: Float[np.ndarray, " frames"]) -> Int[np.ndarray, " 
     return np.maximum.accumulate(rounded - steps) + steps
 
 
-def _landmarker(model: Path, **options: Any) -> PoseLandmarker:
-    """A landmarker in video mode; what the machine lacks is a SetupError."""
+def _landmarker(model: Path, mode: str = "VIDEO", **options: Any) -> PoseLandmarker:
+    """A landmarker in a running mode of the Tasks API; what the machine lacks is a SetupError."""
     if multiprocessing.parent_process() is not None:
         # mediapipe since 0.10.35 reports its use to its maker over the network (issue 6291 of its tracker), with no way
         # to say no. Recordings of people are private: in our worker processes it is sent to a closed port. The
@@ -109,7 +129,7 @@ def _landmarker(model: Path, **options: Any) -> PoseLandmarker:
     settings = vision.PoseLandmarkerOptions(
         # by content: the native library cannot open every path on Windows
         base_options=BaseOptions(model_asset_buffer=model.read_bytes()),
-        running_mode=vision.RunningMode.VIDEO,
+        running_mode=vision.RunningMode[mode],
         **options,
     )
     try:

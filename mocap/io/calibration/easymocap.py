@@ -16,7 +16,7 @@ import yaml
 
 from mocap.errors import BadFile, CalibrationError, MissingFile
 from mocap.geometry import rotations
-from mocap.geometry.cameras import Rig
+from mocap.geometry.cameras import LEVEL, Rig
 from mocap.io.atomic import write_text
 from mocap.io.calibration.draft import Draft, Parsed, attempted, distortion_of, numbers, read_text, rotation_of
 
@@ -84,8 +84,14 @@ def _draft(name: str, intri: dict[str, Any], extri: dict[str, Any], folder: Path
     )
 
 
-def parse(folder: Path) -> Parsed:
-    """The cameras of `folder`/intri.yml and extri.yml."""
+def parse(folder: Path, *, level: bool = False) -> Parsed:
+    """The cameras of `folder`/intri.yml and extri.yml; `level`: of intri.yml alone, level at the world's origin."""
+    if level:
+        intri = _load(folder / INTRI)
+        names = [key[len("K_") :] for key in intri if key.startswith("K_")]
+        T = np.hstack([LEVEL.ravel(), np.zeros(3)]).tolist()
+        stands = {f"Rot_{name}": T[:9] for name in names} | {f"T_{name}": T[9:] for name in names}
+        return Parsed("EasyMocap", {name: attempted(_draft, name, intri, stands, folder) for name in names}, unit="m")
     for name, other in ((INTRI, EXTRI), (EXTRI, INTRI)):
         if not (folder / name).is_file():
             raise MissingFile(folder / name, what="Calibration file", remedy=f"{other} alone has half of a camera.")

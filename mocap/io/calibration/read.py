@@ -43,8 +43,10 @@ class CalibrationFile:
         return tuple(camera.name for camera in self.cameras)
 
 
-def _parse(path: Path) -> Parsed:
+def _parse(path: Path, level: bool) -> Parsed:
     if path.is_dir():
+        if level and (path / easymocap.INTRI).is_file() and not (path / easymocap.EXTRI).is_file():
+            return easymocap.parse(path, level=True)
         if any((path / name).is_file() for name in (easymocap.INTRI, easymocap.EXTRI)):
             return easymocap.parse(path)
         found = sorted(p for pattern in ("*.qca.txt", "*.toml") for p in path.glob(pattern))
@@ -99,6 +101,7 @@ def read_calibration(
     view_names: Sequence[str] | None = None,
     sizes: Mapping[str, tuple[int, int]] | None = None,
     unit: str | None = None,
+    level: bool = False,
 ) -> CalibrationFile:
     """Cameras of a calibration file or folder, whatever its format.
 
@@ -109,6 +112,8 @@ def read_calibration(
         sizes: Image sizes by view name [px], for files that have none (EasyMocap's often have not).
         unit: Unit of the lengths in the file, one of `UNITS`; None: what the format defines, else told from how far
             apart the cameras are.
+        level: Take an intri.yml without extri.yml, whose cameras then stand level at the world's origin: for takes of
+            one camera.
 
     Raises:
         MissingFile: No file, or half of one.
@@ -118,7 +123,7 @@ def read_calibration(
     path = Path(path)
     if unit is not None and unit not in UNITS:
         raise UnknownName("unit of length", unit, UNITS)
-    parsed = _parse(path)
+    parsed = _parse(path, level)
     warnings = list(parsed.warnings)
 
     def needed(name: str) -> bool:
@@ -135,6 +140,7 @@ def read_calibration(
     if not drafts:
         raise CalibrationError(f"{path} holds no camera.")
     unit, unit_note, odd = _unit(parsed, drafts, unit, path)
+    odd = [] if level else odd  # how far apart cameras are is nothing to a take of one
 
     cameras = []
     for name, draft in drafts.items():
