@@ -20,7 +20,9 @@ from mocap.bodies.kinematics import Skinner, keypoints_of
 from mocap.bodies.load import load_body
 from mocap.bodies.model import SMPL_JOINTS, BodyModel
 from mocap.errors import BadFile, DataError, MissingFile, ModelError
+from mocap.io.names import file_names
 from mocap.io.results import check_body
+from mocap.io.smplify import SmplifyResult, read_smplify_npz
 from mocap.take import Motion
 
 _SAME_MOMENT = 1e-3
@@ -63,6 +65,13 @@ def aligned(
     scale = (S * turn).sum(1) / np.where(spread > 0, spread, np.nan)
     moved = scale[:, None, None] * (points - mean_a) @ np.swapaxes(R, 1, 2) + mean_b
     return np.where((both.sum(1) >= 3)[:, None, None], moved, np.nan)
+
+
+def aligned_once(
+    points: Float[np.ndarray, "frames joints 3"], truth: Float[np.ndarray, "frames joints 3"]
+) -> Float[np.ndarray, "frames joints 3"]:
+    """All frames' points after one similarity for the whole take: the truth may be of another world."""
+    return aligned(points.reshape(1, -1, 3), truth.reshape(1, -1, 3)).reshape(points.shape)
 
 
 def acceleration_error(
@@ -146,6 +155,13 @@ class Recorded:
 
 def read(path: Path) -> Recorded:
     """A result.npz or truth.npz, or the one in a folder."""
+    path, arrays = _arrays(path)
+    if "timestamps" not in arrays:
+        raise BadFile(path, 'it is not a result: it has no "timestamps".')
+    return Recorded(path, arrays)
+
+
+def _arrays(path: Path) -> tuple[Path, dict[str, np.ndarray]]:
     if path.is_dir():
         found = [path / name for name in ("result.npz", "truth.npz") if (path / name).is_file()]
         if not found:
@@ -158,9 +174,7 @@ def read(path: Path) -> Recorded:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise BadFile(path, "it is not a result in npz.") from error
-    if "timestamps" not in arrays:
-        raise BadFile(path, 'it is not a result: it has no "timestamps".')
-    return Recorded(path, arrays)
+    return path, arrays
 
 
 def matched(
@@ -208,6 +222,12 @@ def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: s
         notes.append("Two different bodies: their joints of one name are not quite the same points.")
     notes += [why] if why else []
     pve = None if body is None else _pve(result, truth, mine, theirs, body)
+    one_camera = "keypoints3d" not in result.arrays
+    if one_camera:
+        notes.append(
+            "Fitted to one camera: unless that was calibrated its world is not the truth's, and then only PA-MPJPE and "
+            "MPJPE after one alignment mean anything."
+        )
     feet = [i for i, n in enumerate(common) if n in _FEET]
     my_feet, true_feet = a[:, feet], b[:, feet]
     if body is not None and "body25" in body.regressors:
@@ -227,6 +247,7 @@ def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: s
         "missing": int((~np.isfinite(a).all(-1)).sum()),
         "mpjpe_mm": _finite(np.nanmean(each)),
         "pa_mpjpe_mm": _finite(1000 * np.nanmean(mpjpe(aligned(a, b), b))),
+        "aligned_once_mpjpe_mm": _finite(1000 * np.nanmean(mpjpe(aligned_once(a, b), b))),
         "pve_mm": pve,
         "acceleration_error_m_s2": _finite(acceleration_error(a, b, t)),
         "foot_slide_mm_s": _finite(slide and 1000 * slide),
@@ -234,14 +255,100 @@ def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: s
         "foot_slide_mm_frame": _finite(slide and 1000 * slide * np.median(np.diff(t))),
         "foot_slide_truth_mm_frame": _finite(true_slide and 1000 * true_slide * np.median(np.diff(t))),
         "foot_contacts": int(stands.sum()),
+        "one_camera": one_camera,
         "mpjpe_mm_by_point": {n: _finite(e) for n, e in zip(common, each, strict=True)},
         "notes": notes,
     }
 
 
 def compare_files(result: Path, truth: Path, *, joints: str = "body", model: str = "embedded") -> dict[str, Any]:
-    """:func:`compare` of two files or folders."""
+    """:func:`compare` of two files or folders; :func:`compare_pictures` where the truth is one of pictures."""
+    if not result.exists():
+        raise MissingFile(result, what="Result")
+    path, arrays = _arrays(truth)
+    if {"names", "pose", "joints3d"} <= set(arrays):
+        return compare_pictures(result, path, arrays, model=model)
     return compare(read(result), read(truth), joints=joints, model=model)
+
+
+def compare_pictures(
+    result: Path, path: Path, truth: Mapping[str, np.ndarray], *, model: str = "embedded"
+) -> dict[str, Any]:
+    """What single pictures were fitted with, beside their truth: the metrics of each and their means, JSON-able.
+
+    Poses by the joints in the camera's axes: after moving the root onto the truth's, and after a similarity, which is
+    the protocol of "Keep it SMPL" (Bogo et al., 2016). Shapes by the bodies in their rest pose: the mean distance of
+    the vertices, one mean put on the other, and the difference of the statures.
+
+    Args:
+        result: An output folder, or its `smplify/`.
+        path: Where the truth is from.
+        truth: A row a picture: `names`, `gender`, `betas`, `joints3d` [m] and so on, as `data/examples/lsp` has it.
+        model: The body model of both, for the shapes.
+
+    Raises:
+        MissingFile: The result has no picture of the truth's.
+    """
+    folder = result / "smplify" if (result / "smplify").is_dir() else result
+    names = [str(name) for name in truth["names"]]
+    true_joints: list[str] = (
+        [str(joint) for joint in truth["joint_names"]] if "joint_names" in truth else list(SMPL_JOINTS)
+    )
+    by_picture: dict[str, dict[str, float | None]] = {}
+    notes: dict[str, None] = {}
+    for i, (name, file) in enumerate(file_names(names).items()):
+        if not (folder / f"{file}.npz").is_file():
+            continue
+        one = read_smplify_npz(folder / f"{file}.npz")
+        common = [joint for joint in one.joint_names if joint in true_joints]
+        a = one.joints3d[:1, [one.joint_names.index(joint) for joint in common]]
+        b = np.asarray(truth["joints3d"][i][None, [true_joints.index(joint) for joint in common]], dtype=float)
+        shape = _shape_error(one, {key: truth[key][i] for key in ("gender", "betas", "body", "body_hash")}, model)
+        if isinstance(shape, str):
+            notes[shape] = None
+        by_picture[name] = {
+            "mpjpe_mm": _finite(1000 * np.nanmean(mpjpe(a - a[:, :1], b - b[:, :1]))),
+            "pa_mpjpe_mm": _finite(1000 * np.nanmean(mpjpe(aligned(a, b), b))),
+            "shape_mm": None if isinstance(shape, str) else shape[0],
+            "stature_mm": None if isinstance(shape, str) else shape[1],
+        }
+    if not by_picture:
+        raise MissingFile(folder / f"{names[0]}.npz", what="Result of a picture")
+    means = {}
+    for key in ("mpjpe_mm", "pa_mpjpe_mm", "shape_mm", "stature_mm"):
+        found = [abs(value) for one in by_picture.values() if (value := one[key]) is not None]
+        means[key] = float(np.mean(found)) if found else None
+    return {
+        "result": str(result),
+        "truth": str(path),
+        "pictures": len(by_picture),
+        "pictures_of_truth": len(names),
+        "missing": [name for name in names if name not in by_picture],
+        **means,
+        "by_picture": by_picture,
+        "notes": list(notes),
+    }
+
+
+def _shape_error(one: SmplifyResult, truth: Mapping[str, Any], model: str) -> tuple[float, float] | str:
+    """Mean distance of the vertices at rest and how much taller than the truth [mm], or why it cannot be had."""
+    rest = []
+    sides = (
+        (one.gender, one.body, one.body_hash, one.betas),
+        (str(truth["gender"]), str(truth["body"]), str(truth["body_hash"]), np.asarray(truth["betas"], dtype=float)),
+    )
+    try:
+        for gender, name, body_hash, betas in sides:
+            body = load_body(model, gender=gender)
+            check_body(body, name=name, gender=gender, body_hash=body_hash)
+            rest.append(np.asarray(body.rest(betas), dtype=float))
+    except (MissingFile, ModelError) as error:
+        return f"No shape error (--body {model}): {error}"
+    a, b = rest
+    if len(a) != len(b):
+        return "No shape error: the two bodies have different meshes."
+    distance = np.linalg.norm((a - a.mean(0)) - (b - b.mean(0)), axis=-1).mean()
+    return 1000 * float(distance), 1000 * float(np.ptp(a[:, 1]) - np.ptp(b[:, 1]))
 
 
 def _finite(value: Any) -> float | None:
@@ -290,6 +397,8 @@ def _motion(side: Recorded, places: np.ndarray) -> Motion:
 
 def told(metrics: Mapping[str, Any]) -> str:
     """The metrics as a few lines."""
+    if "by_picture" in metrics:
+        return _told_pictures(metrics)
 
     def number(key: str, unit: str) -> str:
         return "-" if metrics[key] is None else f"{metrics[key]:.1f} {unit}"
@@ -305,6 +414,25 @@ def told(metrics: Mapping[str, Any]) -> str:
         f"(truth {number('foot_slide_truth_mm_frame', 'mm')}, {number('foot_slide_truth_mm_s', 'mm/s')}; "
         f"{metrics['foot_contacts']} contacts)",
     ]
+    if metrics["one_camera"]:
+        lines.insert(3, f"after one alignment {number('aligned_once_mpjpe_mm', 'mm')}")
     worst = sorted(((e, n) for n, e in metrics["mpjpe_mm_by_point"].items() if e is not None), reverse=True)[:5]
     lines.append("furthest off        " + ", ".join(f"{n} {e:.0f} mm" for e, n in worst))
+    return "\n".join([*lines, *metrics["notes"]])
+
+
+def _told_pictures(metrics: Mapping[str, Any]) -> str:
+    """A line a picture, and the means."""
+
+    def row(name: str, one: Mapping[str, Any]) -> str:
+        keys = ("mpjpe_mm", "pa_mpjpe_mm", "shape_mm", "stature_mm")
+        return f"{name:<18}" + "".join("         -" if one[key] is None else f"{one[key]:10.1f}" for key in keys)
+
+    missing = f", missing: {', '.join(metrics['missing'])}" if metrics["missing"] else ""
+    lines = [
+        f"{metrics['pictures']} of {metrics['pictures_of_truth']} pictures{missing}",
+        f"{'[mm]':<18}{'MPJPE':>10}{'PA-MPJPE':>10}{'shape':>10}{'stature':>10}",
+        *(row(name, one) for name, one in metrics["by_picture"].items()),
+        row("mean", metrics),
+    ]
     return "\n".join([*lines, *metrics["notes"]])

@@ -29,7 +29,11 @@ def at_times(
 
 
 def reprojection(
-    rig: Rig, clock: Float[np.ndarray, " frames"], person: Person, xyz: Float[np.ndarray, "frames points 3"]
+    rig: Rig,
+    clock: Float[np.ndarray, " frames"],
+    person: Person,
+    xyz: Float[np.ndarray, "frames points 3"],
+    skeleton: skeletons.Skeleton | None = None,
 ) -> dict[str, float | None]:
     """The median distance [px] of projected points from all that were seen of them, by camera and of `all` cameras.
 
@@ -38,13 +42,16 @@ def reprojection(
     Args:
         rig: The cameras.
         clock: When the frames of `xyz` are [s].
-        person: With its 2D keypoints, and keypoints3d whose skeleton `xyz` is of.
+        person: With its 2D keypoints.
         xyz: World points [m], NaN where missing.
+        skeleton: Of `xyz`; None: that of the person's keypoints3d.
     """
-    assert person.keypoints3d is not None
+    if skeleton is None:
+        assert person.keypoints3d is not None
+        skeleton = person.keypoints3d.skeleton
     errors: dict[str, np.ndarray] = {}
     for name, seen in person.keypoints2d.items():
-        xy, _ = skeletons.convert(seen.xy, seen.confidence, seen.skeleton, person.keypoints3d.skeleton)
+        xy, _ = skeletons.convert(seen.xy, seen.confidence, seen.skeleton, skeleton)
         projected, _ = rig[name].project(at_times(clock, xyz, seen.timestamps))
         errors[name] = np.linalg.norm(projected - xy, axis=-1).ravel()
     if len(errors) > 1 and "all" not in errors:
@@ -72,13 +79,13 @@ def jitter(clock: Float[np.ndarray, " frames"], xyz: Float[np.ndarray, "frames p
     return float(np.nanmedian(acceleration)) if np.isfinite(acceleration).any() else None
 
 
-def _fitted(person: Person) -> np.ndarray | None:
-    k, body, shape, motion = person.keypoints3d, person.body, person.shape, person.motion
-    if k is None or body is None or shape is None or motion is None or k.skeleton.name not in body.regressors:
+def _fitted(person: Person, skeleton: skeletons.Skeleton) -> np.ndarray | None:
+    body, shape, motion = person.body, person.shape, person.motion
+    if body is None or shape is None or motion is None or skeleton.name not in body.regressors:
         return None
     parts = [slice(i, i + _CHUNK) for i in range(0, len(motion.Rh), _CHUNK)]
     return np.concatenate(
-        [keypoints_of(body, k.skeleton, shape, motion.Rh[s], motion.Th[s], motion.poses[s]) for s in parts]
+        [keypoints_of(body, skeleton, shape, motion.Rh[s], motion.Th[s], motion.poses[s]) for s in parts]
     )
 
 
@@ -91,14 +98,17 @@ def _body_points(skeleton: skeletons.Skeleton) -> Bool[np.ndarray, " points"]:
 def of_take(take: Take) -> list[dict[str, Any]]:
     """For each person: reprojection [px] by camera, share of joints found, limb spread [m], jitter [m/s^2].
 
-    And of a fitted body: the median distance of its keypoints from the points [m].
+    And of a fitted body: the median distance of its keypoints from the points [m]. Of people without points in 3D, seen
+    by one camera, what there is of it: see :func:`_of_one_camera`.
     """
     told = []
     for person in take.people:
         k = person.keypoints3d
         if k is None:
+            if person.motion is not None and person.keypoints2d:
+                told.append(_of_one_camera(take, person))
             continue
-        fitted = _fitted(person)
+        fitted = _fitted(person, k.skeleton)
         there = k.confidence > 0
         body = _body_points(k.skeleton)
         rig, clock = take.rig, take.timestamps
@@ -116,3 +126,24 @@ def of_take(take: Take) -> list[dict[str, Any]]:
             one["jitter_fit"] = jitter(take.timestamps, fitted)
         told.append(one)
     return told
+
+
+def _of_one_camera(take: Take, person: Person) -> dict[str, Any]:
+    """A body fitted to 2D points alone: how far its keypoints are from them [px], and how much was seen.
+
+    `picture` names the view in a take of unrelated pictures.
+    """
+    view, seen = next(iter(person.keypoints2d.items()))
+    there, body = seen.confidence > 0, _body_points(seen.skeleton)
+    fitted = _fitted(person, seen.skeleton)
+    away: dict[str, float | None] = {}
+    if take.rig is not None and fitted is not None:
+        away = reprojection(take.rig, take.timestamps, person, fitted, seen.skeleton)
+    return {
+        **({"picture": view} if take.apart else {}),
+        "reprojection_px": {},
+        "reprojection_fit_px": away,
+        "joints_found": float(there.mean()),
+        "body_joints_found": float(there[:, body].mean()) if body.any() else None,
+        "jitter_fit": None if fitted is None else jitter(take.timestamps, fitted),
+    }

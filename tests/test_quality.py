@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rigs
+from pictures import pictures_take
 
-from mocap import quality
-from mocap.skeletons import BODY25
-from mocap.take import Keypoints2D, Keypoints3D, Person, RunContext, Take
+from mocap import cli, quality
+from mocap.bodies.kinematics import keypoints_of
+from mocap.skeletons import BODY25, LSP14
+from mocap.take import Keypoints2D, Keypoints3D, Person, Report, RunContext, Take
 
 CLOCK = np.arange(10) / 25
 START = np.random.default_rng(0).normal(0, 0.3, (25, 3)) + [0, 0, 1.0]
@@ -91,3 +93,35 @@ def test_a_take_is_told_person_by_person():
     assert told["joints_found"] == pytest.approx(1 - 5 / (10 * 25))
     assert told["reprojection_px"] == pytest.approx({"01": 0, "07": 0, "all": 0}, abs=1e-9)
     assert "reprojection_fit_px" not in told
+
+
+def test_a_body_fitted_to_one_camera_is_judged_by_what_that_camera_saw(repository, tmp_path):
+    take = pictures_take(repository / "data" / "examples" / "lsp", tmp_path, few=2)
+    first, second = quality.of_take(take)
+    assert (first["picture"], second["picture"]) == ("im0001", "im0002")
+    (name, seen), camera = next(iter(take.people[0].keypoints2d.items())), take.rig.cameras[0]
+    person = take.people[0]
+    points = keypoints_of(person.body, LSP14, person.shape, person.motion.Rh, person.motion.Th, person.motion.poses)
+    away = np.linalg.norm(camera.project(points)[0] - seen.xy, axis=-1)
+    assert first["reprojection_fit_px"] == {name: pytest.approx(np.median(away))}
+    assert 1 < np.median(away) < 4  # two pixels of noise
+    assert first["reprojection_px"] == {} and first["joints_found"] == 1.0
+
+
+def test_a_person_neither_triangulated_nor_fitted_has_no_numbers(repository, tmp_path):
+    take = pictures_take(repository / "data" / "examples" / "lsp", tmp_path, few=1)
+    assert quality.of_take(take.with_people(motion=[None])) == []
+
+
+def test_many_pictures_are_told_in_three_lines(repository, tmp_path):
+    take = pictures_take(repository / "data" / "examples" / "lsp", tmp_path, few=4)
+    told = quality.of_take(take)[:3]
+    for one, away in zip(told, (3.0, 9.0, 4.0), strict=True):
+        one["reprojection_fit_px"] = {one["picture"]: away}
+    take = take.replace(reports=(Report("data", "data"), Report("quality", "quality", {"people": told})))
+    lines = cli._table(take).splitlines()[-3:]
+    assert [line.split() for line in lines] == [
+        ["pictures", "fitted", "3", "of", "4"],
+        ["median", "reprojection", "4.0", "px"],
+        ["least", "well", "im0002", "9.0", "px,", "im0003", "4.0", "px,", "im0001", "3.0", "px"],
+    ]

@@ -11,9 +11,12 @@ from jaxtyping import Float
 
 
 def geman_mcclure(
-    s: Float[np.ndarray, "*batch"], scale: float = 1.0
+    s: Float[np.ndarray, "*batch"], scale: float | Float[np.ndarray, ...] = 1.0
 ) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
-    """rho = c s / (c + s) with c = scale^2, and rho' = (c / (c + s))^2 (Geman and McClure, 1987)."""
+    """rho = c s / (c + s) with c = scale^2, and rho' = (c / (c + s))^2 (Geman and McClure, 1987).
+
+    The scale may differ from residual to residual.
+    """
     c = scale * scale
     ratio = c / (c + s)
     return s * ratio, ratio * ratio

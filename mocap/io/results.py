@@ -35,9 +35,11 @@ _CHUNK = 4096
 """Frames posed at a time: a take of an hour fits in memory."""
 _JOINTS_WITH_ROOT = {16, 24, 52, 55}
 """Of MANO, SMPL, SMPL-H and SMPL-X."""
-_FRAME_FILE = re.compile(r"\d{6,}\.json")
-_FRAME_FOLDERS = ("keypoints3d", "smpl")
-_ARRAYS_FILE = re.compile(r"(result|amass)(_\d+)?\.npz")
+_FRAME_FILE = re.compile(r"\d{6,}\.(json|obj)")
+_FRAME_FOLDERS = ("keypoints3d", "smpl", "meshes")
+_ARRAYS_FILE = re.compile(r"(result|amass|smplify)(_\d+)?\.npz")
+_PICTURE_FILE = re.compile(r"smplify/[\w.-]+\.(npz|json)|meshes/[\w.-]+\.obj")
+"""Of a take of pictures: one a picture, by its name."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -72,7 +74,7 @@ def rest_root(body: BodyModel, betas: Float[np.ndarray, " betas"]) -> Float[np.n
 
 
 @contextmanager
-def _frame_folder(folder: Path) -> Iterator[Path]:
+def frame_folder(folder: Path) -> Iterator[Path]:
     """A folder to write frames' files into; takes the place of `folder`, and of its frames of earlier runs, at the end.
 
     Whatever else lies in `folder` is kept (in the folder it points to, where it is a link). When anything fails or is
@@ -122,10 +124,16 @@ def remove_left_over(output: Path, names: Iterable[str]) -> None:
                 path.rmdir()
         elif (name in _FRAME_FOLDERS or _ARRAYS_FILE.fullmatch(name)) and (path.is_file() or path.is_symlink()):
             path.unlink()
+        elif _PICTURE_FILE.fullmatch(name) and path.is_file() and not path.parent.is_symlink():
+            path.unlink()
+            with suppress(OSError):  # it is not the last one
+                path.parent.rmdir()
 
 
 def write_easymocap(folder: Path, frames: Int[np.ndarray, " frames"], people: Sequence[Person]) -> list[Path]:
     """`keypoints3d/%06d.json` and, for people with a motion, `smpl/%06d.json`; gives the folders written.
+
+    `keypoints3d` is left out where people have a motion and nobody has 3D keypoints, as from a single camera.
 
     One file a frame, called by the frame's number, with one entry a person: `id`, its place among `people`;
     `keypoints3d` 25 x (x, y, z, confidence) in BODY_25's order, zeros where missing (points the detector's set lacks,
@@ -133,19 +141,21 @@ def write_easymocap(folder: Path, frames: Int[np.ndarray, " frames"], people: Se
     root's three zeros first, `shapes` (1, betas). Micrometres and microradians are kept.
     """
     points = []
-    for person in people:
+    for i, person in enumerate(people):
         if person.keypoints3d is None:
             continue
         k = person.keypoints3d
         xyz, confidence = skeletons.convert(k.xyz, k.confidence, k.skeleton, skeletons.BODY25)
-        points.append(np.nan_to_num(np.concatenate([xyz, confidence[..., None]], axis=-1)).round(6))
+        points.append((i, np.nan_to_num(np.concatenate([xyz, confidence[..., None]], axis=-1)).round(6)))
     moving = [(i, p.motion, p.shape) for i, p in enumerate(people) if p.motion is not None and p.shape is not None]
     folder = Path(folder)
-    written = [folder / "keypoints3d"]
-    with _frame_folder(written[0]) as new:
-        for row, number in enumerate(frames.tolist()):
-            entries = [{"id": i, "keypoints3d": values[row].tolist()} for i, values in enumerate(points)]
-            (new / f"{number:06d}.json").write_text(json.dumps(entries))
+    written = []
+    if points or not moving:
+        written.append(folder / "keypoints3d")
+        with frame_folder(written[0]) as new:
+            for row, number in enumerate(frames.tolist()):
+                entries = [{"id": i, "keypoints3d": values[row].tolist()} for i, values in points]
+                (new / f"{number:06d}.json").write_text(json.dumps(entries))
     if moving:
         written.append(folder / "smpl")
         arrays = [
@@ -158,7 +168,7 @@ def write_easymocap(folder: Path, frames: Int[np.ndarray, " frames"], people: Se
             )
             for i, m, shape in moving
         ]
-        with _frame_folder(written[1]) as new:
+        with frame_folder(written[-1]) as new:
             for row, number in enumerate(frames.tolist()):
                 entries = [
                     {
@@ -245,11 +255,11 @@ class Result:
     skeleton: str
     """Name of the keypoint set of `keypoints3d` and `keypoints3d_fit`."""
     keypoint_names: tuple[str, ...]
-    keypoints3d: Float[np.ndarray, "frames keypoints 3"]
-    """Triangulated [m]; NaN where missing."""
-    keypoints3d_confidence: Float[np.ndarray, "frames keypoints"]
+    keypoints3d: Float[np.ndarray, "frames keypoints 3"] | None = None
+    """Triangulated [m]; NaN where missing. A body fitted to one camera's 2D points has none."""
+    keypoints3d_confidence: Float[np.ndarray, "frames keypoints"] | None = None
     """In [0, 1], 0 where missing."""
-    keypoints3d_covariance: Float[np.ndarray, "frames keypoints 3 3"]
+    keypoints3d_covariance: Float[np.ndarray, "frames keypoints 3 3"] | None = None
     """[m^2], float32; NaN where missing."""
     keypoints3d_fit: Float[np.ndarray, "frames keypoints 3"] | None = None
     """The same points of the fitted body [m]."""
@@ -297,15 +307,24 @@ def result_of(take: Take, person: Person) -> tuple[Result, list[str]]:
     """What `result.npz` holds of one person, and sentences on what could not be had.
 
     Raises:
-        DataError: The person has no keypoints3d.
+        DataError: The person has neither keypoints3d nor a fitted body.
     """
     k, body, shape, motion = person.keypoints3d, person.body, person.shape, person.motion
-    if k is None:
-        raise DataError("A result needs keypoints3d.")
     kept: dict[str, Any] = {}
     notes = []
-    if body is not None and shape is not None and motion is not None:
+    if k is not None:
+        skeleton = k.skeleton
         kept = {
+            "keypoints3d": k.xyz,
+            "keypoints3d_confidence": k.confidence,
+            "keypoints3d_covariance": k.covariance.astype(np.float32),
+        }
+    elif motion is not None and person.keypoints2d:
+        skeleton = next(iter(person.keypoints2d.values())).skeleton
+    else:
+        raise DataError("A result needs keypoints3d, or a body fitted to keypoints2d.")
+    if body is not None and shape is not None and motion is not None:
+        kept |= {
             "Rh": motion.Rh,
             "Th": motion.Th,
             "poses": motion.poses,
@@ -322,14 +341,11 @@ def result_of(take: Take, person: Person) -> tuple[Result, list[str]]:
         )
         try:
             kept["keypoints3d_fit"] = np.concatenate(
-                [keypoints_of(body, k.skeleton, shape, motion.Rh[s], motion.Th[s], motion.poses[s]) for s in parts]
+                [keypoints_of(body, skeleton, shape, motion.Rh[s], motion.Th[s], motion.poses[s]) for s in parts]
             )
         except UnknownName as error:
             notes.append(f"keypoints3d_fit is left out of the result: {error}")
-    return Result(
-        take.frames, take.timestamps, take.fps, k.skeleton.name, k.skeleton.joints, k.xyz, k.confidence,
-        k.covariance.astype(np.float32), **kept,
-    ), notes  # fmt: skip
+    return Result(take.frames, take.timestamps, take.fps, skeleton.name, skeleton.joints, **kept), notes
 
 
 def write_result_npz(path: Path, result: Result) -> None:
@@ -357,6 +373,9 @@ def read_result_npz(path: Path) -> Result:
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise BadFile(path, f"not a result in npz, or a damaged one ({error}).") from error
     missing = [f.name for f in fields(Result) if f.name not in kept and f.default is not None]
+    together = ("keypoints3d", "keypoints3d_confidence", "keypoints3d_covariance")
+    if "Rh" not in kept or any(name in kept for name in together):
+        missing += [name for name in together if name not in kept]
     if missing:
         raise BadFile(path, f"not a result of this program: it has no {', '.join(missing)}.")
     frames = kept["frames"].size
@@ -370,12 +389,16 @@ def read_result_npz(path: Path) -> Result:
 
 
 def keypoints_of_result(result: Result) -> Keypoints3D:
-    """The triangulated points of a result; the reprojection error is not kept in the file."""
-    unknown = np.full(result.keypoints3d.shape[:2], np.nan)
-    skeleton = skeletons.get(result.skeleton)
-    return Keypoints3D.of(
-        skeleton, result.keypoints3d, result.keypoints3d_confidence, result.keypoints3d_covariance, unknown
-    )
+    """The triangulated points of a result; the reprojection error is not kept in the file.
+
+    Raises:
+        DataError: A result of one camera, which has none.
+    """
+    xyz, confidence, covariance = result.keypoints3d, result.keypoints3d_confidence, result.keypoints3d_covariance
+    if xyz is None or confidence is None or covariance is None:
+        raise DataError("A result of a body fitted to one camera's points has no keypoints3d.")
+    unknown = np.full(xyz.shape[:2], np.nan)
+    return Keypoints3D.of(skeletons.get(result.skeleton), xyz, confidence, covariance, unknown)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -43,7 +43,8 @@ def fitted_skeleton(person: Person) -> Skeleton | None:
     """The skeleton drawn for a person: that of its keypoints where its body has it too, else body25, else none."""
     if person.motion is None or person.body is None:
         return person.keypoints3d.skeleton if person.keypoints3d is not None else None
-    asked = (person.keypoints3d.skeleton,) if person.keypoints3d is not None else ()
+    points = person.keypoints3d or next(iter(person.keypoints2d.values()), None)
+    asked = () if points is None else (points.skeleton,)
     for skeleton in (*asked, BODY25):
         try:
             fold(person.body, skeleton)

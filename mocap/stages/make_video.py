@@ -1,48 +1,46 @@
-"""`make_video:` - draws and encodes the planned films, and the bodies over each camera's footage."""
+"""`make_video:` - draws and encodes the planned films, and the bodies over each camera's footage or picture."""
 
 from __future__ import annotations
 
-import re
+import time
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Le
 
+from mocap import progress
 from mocap.errors import BadFile, MissingFile, UnknownName
+from mocap.io.footage import read_frames
+from mocap.io.names import file_names
 from mocap.io.video_out import find_ffmpeg
 from mocap.render.film import Film, film_ground, film_overlay
 from mocap.render.ground import GroundView
+from mocap.render.pictures import contact_sheet, panels, thumbnail, write_picture
 from mocap.render.rasterisers import open_rasteriser
 from mocap.stages.base import Stage, options
 from mocap.take import Take
 
-
-def file_names(views: list[str]) -> dict[str, str]:
-    """A file name (without suffix) for each view, safe on every system, never outside its folder, no two alike."""
-    names: dict[str, str] = {}
-    taken: set[str] = set()
-    for view in views:
-        plain = re.sub(r"[^\w.-]+", "_", view).strip(".") or "view"
-        name, n = plain, 2
-        while name.casefold() in taken:
-            name, n = f"{plain}_{n}", n + 1
-        taken.add(name.casefold())
-        names[view] = name
-    return names
+_ENLARGED = 600
+"""Pictures smaller than this are enlarged, to be looked at [px, their longer side]."""
+_ON_SHEET = 40
 
 
 @options
 class MakeVideo(Stage):
-    """H.264 videos that play in a browser: render/ground.mp4, and render/overlay_<view>.mp4 for each drawn view."""
+    """H.264 videos that play in a browser: render/ground.mp4, and render/overlay_<view>.mp4 for each drawn view.
 
-    needs: ClassVar = frozenset({"renderings"})
+    Of unrelated pictures instead render/overlay_<picture>.png: the picture, the body over it and the body from the
+    side; and render/contact.png, the first 40 of them on one sheet.
+    """
+
+    needs: ClassVar = frozenset({"renderings|motion|keypoints2d"})
     gives: ClassVar = frozenset()
 
     overlay: bool = True
-    """Draw the bodies over the footage of the views drawn (`--subs_vis`; all of them without it)."""
+    """Draw the bodies over the footage of the views or pictures drawn (`--subs_vis`; all of them without it)."""
     keypoints: bool = True
     """Over the footage also the detected points (dots) and the skeleton of the fit (lines)."""
     longer_side: Annotated[int, Ge(64), Le(8192)] = 960
-    """The overlays' longer side at most [px]."""
+    """The overlays' longer side at most [px]. Pictures that are smaller than 600 px are enlarged to that."""
     opacity: Annotated[float, Ge(0), Le(1)] = 0.7
     """Of the bodies over the footage: 1 hides the person behind them."""
     crf: Annotated[float, Ge(0), Le(51)] = 21
@@ -50,7 +48,8 @@ class MakeVideo(Stage):
 
     def check(self, take: Take) -> None:
         """Finds ffmpeg, and the views to draw."""
-        find_ffmpeg()
+        if not take.apart:
+            find_ffmpeg()
         known = take.rig.names if take.rig is not None else tuple(take.footage)
         for name in take.run.views_drawn or ():
             if name not in known:
@@ -58,6 +57,8 @@ class MakeVideo(Stage):
 
     def __call__(self, take: Take) -> Take:
         """Draws and encodes; the report lists the files, the back end and the rates."""
+        if take.apart:
+            return self._pictures(take)
         folder = take.run.output / "render"
         views = [r for r in take.renderings if isinstance(r, GroundView)]
         rasteriser, why = open_rasteriser(views[0].backend if views else "auto")
@@ -77,6 +78,54 @@ class MakeVideo(Stage):
             files=[film.path.relative_to(take.run.output).as_posix() for film in films.values()],
             frames=len(take.timestamps),
             frames_per_second={name: round(film.rate, 1) for name, film in films.items()},
+        )
+
+    def _pictures(self, take: Take) -> Take:
+        """Draws each picture by itself."""
+        assert take.rig is not None
+        names = file_names(take.rig.names)
+        wanted = set(take.rig.names if take.run.views_drawn is None else take.run.views_drawn)
+        people = [(view, p) for p in take.people for view in p.keypoints2d if view in wanted] if self.overlay else []
+        folder, warnings, sheet = take.run.output / "render", [], {}
+        rasteriser, why = open_rasteriser("auto")
+        started = time.perf_counter()
+        drawn = 0
+        try:
+            for view, person in progress.track(people, "drawing pictures", unit="pictures"):
+                try:
+                    ((_, image),) = read_frames(take.footage[view], [0])
+                except (BadFile, MissingFile) as error:
+                    image, reason = None, str(error)
+                else:
+                    reason = "it cannot be read"
+                if image is None:
+                    warnings.append(f'Nothing is drawn over picture "{view}": {reason}.')
+                    continue
+                picture = panels(
+                    image,
+                    take.rig[view],
+                    person,
+                    view,
+                    rasteriser,
+                    longer_side=(min(_ENLARGED, self.longer_side), self.longer_side),
+                    opacity=self.opacity,
+                    keypoints=self.keypoints,
+                )
+                write_picture(folder / f"overlay_{names[view]}.png", picture)
+                drawn += 1
+                if len(sheet) < _ON_SHEET:
+                    sheet[view] = thumbnail(picture)
+        finally:
+            rasteriser.close()
+        if sheet:
+            write_picture(folder / "contact.png", contact_sheet(sheet))
+        rate = drawn / max(time.perf_counter() - started, 1e-9)
+        return take.reported(
+            backend=why,
+            files=["render/contact.png", "render"] if sheet else [],
+            pictures=drawn,
+            pictures_per_second=round(rate, 1),
+            warnings=warnings,
         )
 
     def _overlays(self, take: Take, rasteriser: Any, films: dict[str, Film]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ Side = Annotated[int, Ge(64), Le(8192)]
 class RenderGround(Stage):
     """People on a chequered floor with their shadows: the body where one was fitted, else the skeleton in 3D."""
 
-    needs: ClassVar = frozenset({"keypoints3d"})
+    needs: ClassVar = frozenset({"keypoints3d|motion"})
     gives: ClassVar = frozenset({"renderings"})
     cheap: ClassVar = True
 
@@ -41,6 +41,8 @@ class RenderGround(Stage):
 
     def __call__(self, take: Take) -> Take:
         """Adds a film to the take's renderings; nothing is drawn yet."""
+        if take.apart:
+            return take.reported(notes=["No film is planned: people in unrelated pictures share no ground."])
         people = [p for p in take.people if p.motion is not None or p.keypoints3d is not None]
         frames = len(take.timestamps)
         known = self.floor is not None or (take.rig is not None and take.rig.has_floor)

@@ -14,7 +14,7 @@ from mocap.bodies.ranges import JointRanges, joint_ranges
 from mocap.options import options
 from mocap.terms.base import Bound, Data, Residuals, Term, body_blocks
 
-_STRAIGHT = 2.0
+STRAIGHT = 2.0
 """From this many sigmas backwards on the exponential goes on as its tangent: e^20 would be of no use to any solver."""
 
 
@@ -82,7 +82,7 @@ class BoundLimits(Bound):
         slope = (beyond != 0).astype(float)
         hinge, axis = np.nonzero(self.ranges.backwards)
         way = self.ranges.backwards[hinge, axis]
-        value, by_angle = _exponential(way * theta[:, hinge, axis] / self.sigma)
+        value, by_angle = exponential(way * theta[:, hinge, axis] / self.sigma)
         beyond[:, hinge, axis] += value
         slope[:, hinge, axis] += way * by_angle
 
@@ -97,7 +97,7 @@ class BoundLimits(Bound):
         return made
 
 
-def _exponential(u: Float[np.ndarray, "*batch"]) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
-    """exp(u) and its derivative, continued as a straight line from `_STRAIGHT` on."""
-    e = np.exp(np.minimum(u, _STRAIGHT))
-    return e * (1 + np.maximum(u - _STRAIGHT, 0.0)), e
+def exponential(u: Float[np.ndarray, "*batch"]) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
+    """exp(u) and its derivative, continued as a straight line from `STRAIGHT` on."""
+    e = np.exp(np.minimum(u, STRAIGHT))
+    return e * (1 + np.maximum(u - STRAIGHT, 0.0)), e

@@ -52,7 +52,8 @@ class Prior(Term):
         roots = np.linalg.cholesky(mixture.covars)
         half_log_det = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1)
         constant = half_log_det - np.log(mixture.weights)
-        return BoundPrior(joints, mixture.means, np.linalg.inv(roots), constant - constant.min(), self.weight)
+        mean = mixture.weights @ mixture.means
+        return BoundPrior(joints, mixture.means, np.linalg.inv(roots), constant - constant.min(), self.weight, mean)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +139,8 @@ class BoundPrior(Bound):
     """Inverse Cholesky factors of the covariances: lower triangular."""
     constant: Float[np.ndarray, " n"]
     weight: float
+    mean: Float[np.ndarray, " d"]
+    """Of the whole mixture."""
 
     early = False
 

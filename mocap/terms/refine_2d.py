@@ -17,6 +17,7 @@ from mocap.errors import DataError
 from mocap.geometry import robust
 from mocap.geometry.cameras import Camera
 from mocap.options import options
+from mocap.take import Keypoints2D
 from mocap.terms.base import Bound, Data, Residuals, Term
 
 _SAME_MOMENT = 1e-4
@@ -58,27 +59,8 @@ class Refine2d(Term):
         clock, views = data.timestamps, []
         for name, seen in data.keypoints2d.items():
             camera = data.rig[name]
-            if len(clock) == 1:
-                number = np.zeros(len(seen.timestamps))
-                number[seen.timestamps != clock[0]] = np.nan
-            else:
-                number = np.interp(seen.timestamps, clock, np.arange(len(clock)), left=np.nan, right=np.nan)
-            rows = np.flatnonzero(np.isfinite(number) & (seen.confidence > 0).any(1))
-            rows = rows[np.argsort(number[rows], kind="stable")]
-            whole = np.round(number[rows])
-            same = np.abs(number[rows] - whole) < _SAME_MOMENT
-            views.append(
-                SeenBy(
-                    camera,
-                    first=np.where(same, whole, np.floor(number[rows])).astype(int),
-                    fraction=np.where(same, 0.0, number[rows] - np.floor(number[rows])),
-                    xy=np.nan_to_num(seen.xy[rows]),
-                    confidence=seen.confidence[rows],
-                    sigma=camera.longer_side * (_START if self.sigma is None else self.sigma),
-                    unsure=seen.skeleton.place_sigma(),
-                    scale=np.zeros(len(rows)),
-                )
-            )
+            sigma = camera.longer_side * (_START if self.sigma is None else self.sigma)
+            views.append(SeenBy.of(camera, seen, clock, sigma))
         return BoundRefine2d(
             tuple(views), robust=self.robust, weight=self.weight, place=self.place, estimated=self.sigma is None
         )
@@ -101,6 +83,29 @@ class SeenBy:
     """By how much each keypoint's place on the body may be off [m]."""
     scale: Float[np.ndarray, " rows"]
     """Of the image at the person [px/m]; zero before the motion has told it: then no place counts as unsure."""
+
+    @classmethod
+    def of(cls, camera: Camera, seen: Keypoints2D, clock: Float[np.ndarray, " frames"], sigma: float) -> SeenBy:
+        """What was seen at moments within the take's clock [s], where they lie on it; `sigma` [px] as above."""
+        if len(clock) == 1:
+            number = np.zeros(len(seen.timestamps))
+            number[seen.timestamps != clock[0]] = np.nan
+        else:
+            number = np.interp(seen.timestamps, clock, np.arange(len(clock)), left=np.nan, right=np.nan)
+        rows = np.flatnonzero(np.isfinite(number) & (seen.confidence > 0).any(1))
+        rows = rows[np.argsort(number[rows], kind="stable")]
+        whole = np.round(number[rows])
+        same = np.abs(number[rows] - whole) < _SAME_MOMENT
+        return cls(
+            camera,
+            first=np.where(same, whole, np.floor(number[rows])).astype(int),
+            fraction=np.where(same, 0.0, number[rows] - np.floor(number[rows])),
+            xy=np.nan_to_num(seen.xy[rows]),
+            confidence=seen.confidence[rows],
+            sigma=sigma,
+            unsure=seen.skeleton.place_sigma(),
+            scale=np.zeros(len(rows)),
+        )
 
     @cached_property
     def gain(self) -> Float[np.ndarray, "rows keypoints"]:
@@ -213,12 +218,12 @@ class BoundRefine2d(Bound):
             # a point behind the camera has no projection and pulls nowhere
             gain = np.sqrt(total) * np.where(np.isfinite(xy).all(-1), view.gain[rows], 0.0)
             r = gain[..., None] * np.nan_to_num(xy - view.xy[rows])
-            make = partial(_jacobians, view.camera, points, gain, a if between else None)
+            make = partial(jacobians, view.camera, points, gain, a if between else None)
             made.append(Residuals.of("keypoints", r, make, frame=start, kernel=kernel))
         return made
 
 
-def _jacobians(
+def jacobians(
     camera: Camera,
     points: Float[np.ndarray, "rows keypoints 3"],
     gain: Float[np.ndarray, "rows keypoints"],

@@ -14,9 +14,10 @@ from mocap.bodies.load import load_body
 from mocap.errors import UnknownName
 from mocap.geometry.cameras import Camera, Rig
 from mocap.io.footage import open_view
+from mocap.io.names import file_names
 from mocap.io.video_out import VideoWriter
 from mocap.render.ground import GroundView
-from mocap.stages.make_video import MakeVideo, file_names
+from mocap.stages.make_video import MakeVideo
 from mocap.stages.render_ground import RenderGround
 from mocap.take import Keypoints3D, Motion, Person, RunContext, Take
 
