@@ -284,12 +284,17 @@ def _told_focals(focals: Mapping[str, Focal]) -> list[dict[str, Any]]:
 
 
 def _notes_on(focals: Mapping[str, Focal]) -> list[str]:
+    """A sentence for each way a focal length was told; pictures' own are one way, however many they are."""
+    ways: dict[str, list[Focal]] = {}
+    for f in focals.values():
+        ways.setdefault(f.source.partition(",")[0], []).append(f)
     notes = []
-    for told in _told_focals(focals):
-        low, high = told["px"]
-        px = f"{low:.0f} px" if high - low < 1 else f"{low:.0f} to {high:.0f} px"
-        of = f" of {told['views']} pictures" if len(focals) > 1 else ""
-        notes.append(f"Focal length{of}: {px}, {told['source']}.")
+    for way, found in ways.items():
+        px = [f.px for f in found]
+        size = f"{px[0]:.0f} px" if max(px) - min(px) < 1 else f"{min(px):.0f} to {max(px):.0f} px"
+        of = "" if len(focals) == 1 else f" of {len(found)} picture{'s' if len(found) > 1 else ''}"
+        source = found[0].source if len({f.source for f in found}) == 1 else way
+        notes.append(f"Focal length{of}: {size}, {source}.")
     return notes
 
 

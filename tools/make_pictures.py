@@ -14,14 +14,15 @@ camera and through a focal length of its own. `--seed` gives other bodies, camer
 from __future__ import annotations
 
 import argparse
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from cmu import clip_motion
 from jaxtyping import Float, UInt8
 from make_example import film
+from PIL import ExifTags, Image
 
 from mocap.bodies.kinematics import joints_of, keypoints_of, vertices_of
 from mocap.bodies.load import load_body
@@ -159,13 +160,23 @@ def pictured(cmu: Path, scene: Scene, number: int, seed: int) -> Picture:
 # --------------------------------------------------------------------------------------------------------------- files
 
 
+def photograph(picture: Picture) -> bytes:
+    """A JPEG that tells its focal length as cameras do, in whole millimetres on 35 mm film."""
+    height, width = picture.image.shape[:2]
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = round(
+        picture.truth.f * np.hypot(36, 24) / np.hypot(width, height)
+    )
+    out = io.BytesIO()
+    Image.fromarray(picture.image).save(out, "JPEG", quality=88, exif=exif)
+    return out.getvalue()
+
+
 def write_pictures(out: Path, pictures: list[Picture]) -> None:
     """Images, joints, genders and truth."""
     names = [f"im{n:04d}" for n in range(1, len(pictures) + 1)]
     for name, picture in zip(names, pictures, strict=True):
-        coded, data = cv2.imencode(".jpg", picture.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
-        assert coded
-        write_bytes(out / "images" / f"{name}.jpg", data.tobytes())
+        write_bytes(out / "images" / f"{name}.jpg", photograph(picture))
     with replacing(out / "est_joints.npz") as temporary:
         np.savez(temporary, est_joints=np.stack([p.joints for p in pictures], axis=-1).round(3))
     write_text(out / "lsp_gender.csv", "".join(f"{GENDERS[p.truth.gender]}\n" for p in pictures))
@@ -191,7 +202,7 @@ README = """# Example pictures of single people, with their truth
 
 Rendered by `tools/make_pictures.py`{seed}.
 
-- `images/`: {count} pictures of one person each, about {low:.0f} to {high:.0f} px tall
+- `images/`: {count} pictures of one person each, about {low:.0f} to {high:.0f} px tall; their EXIF has the focal length
 - `est_joints.npz`: `est_joints` (5, 14, {count}): x, y [px], confidence, 0, 0 in LSP's order (right ankle, right knee,
   right hip, left hip, left knee, left ankle, right wrist, right elbow, right shoulder, left shoulder, left elbow, left
   wrist, neck, head top), in the order of the images' names: the body's own points with {noise:g} px of noise on each

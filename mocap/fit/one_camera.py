@@ -9,7 +9,7 @@ from there all frames are fitted together, with one shape and with smoothness.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from mocap import progress
 from mocap.bodies import kinematics
 from mocap.bodies.model import BodyModel
 from mocap.errors import DataError
+from mocap.fit.mirrored import Mirrored, mirrored_ends
 from mocap.fit.motion import between, spread
 from mocap.fit.smplify import (
     DEPTH,
@@ -30,12 +31,10 @@ from mocap.fit.smplify import (
     body_depth,
     chosen,
     ends_of,
-    stage_problem,
     unit_rig,
     weighted,
 )
-from mocap.geometry import robust, rotations
-from mocap.solve.dogleg import dogleg
+from mocap.geometry import robust
 from mocap.solve.levenberg_marquardt import levenberg_marquardt
 from mocap.solve.parallel import one_thread_each
 from mocap.solve.problem import Problem, State
@@ -62,7 +61,6 @@ _MOST_MOVED = 0.05
 """A jump counts no more than this, as the square of a part of the person's size."""
 _FASTEST = 3.0
 """A movement that would be faster counts no more than this many times the expected speed: it is a cut, or a mistake."""
-_FLIP_ITERATIONS = 12
 _BAD = 6.0
 """Keyframes whose cost is so many deviations above the median teach nothing to the frames about them."""
 _STEADY = 1.0
@@ -182,13 +180,9 @@ def fit_video(
     few = Keypoints2D.of(seen.skeleton, np.arange(float(len(keys))), seen.xy[keys], seen.confidence[keys])
     ended = ends_of(body, few, single, stages, side_on, True, max_iterations, tolerance)
     alone = chosen(ended, len(keys))
-    fit = chosen(ended, len(keys), _followed(body, ended, timestamps[keys], weights.pose))
-
-    def problem_of(source: Int[np.ndarray, " starts"], betas: np.ndarray) -> Problem:
-        return stage_problem(body, few.skeleton, ended.bound, ended.depth, weights, source, betas)
-
-    with progress.bar("looking for limbs that point the other way", None):
-        state, unflipped = _unflipped(body, fit, problem_of, timestamps[keys], weights.pose)
+    fit = chosen(ended, len(keys), _followed(body, ended, timestamps[keys], stages[-1].pose))
+    mirrored = mirrored_ends(body, fit.state, ended.problem_of(body, few.skeleton, stages[-1]))
+    state, unflipped = _unflipped(body, fit, mirrored, timestamps[keys], stages[-1].pose)
     good = fit.cost <= np.median(fit.cost) + _BAD * robust.mad_sigma(fit.cost - np.median(fit.cost))
     state, at = state.at(np.flatnonzero(good)), timestamps[keys[good]]
     betas = np.median(state.betas, axis=0)
@@ -276,64 +270,21 @@ def _followed(
     return path(cost, _moved(joints, moments, pose_weight)).astype(bool)
 
 
-def mirrored_limbs(
-    body: BodyModel, state: State, limb: Sequence[str], upper: bool, lower: bool
-) -> Float[np.ndarray, "frames joints 3 3"]:
-    """Local rotations with the first, the second or both bones of a limb pointing toward the camera where they pointed
-    away: what a picture hardly tells apart (Sminchisescu and Triggs, "Kinematic jump processes for monocular 3D human
-    tracking", 2003)."""
-    a, b, c = (body.joint_names.index(name) for name in limb)
-    posed = kinematics.pose(kinematics.fold(body, "smpl24"), state.betas, state.R, state.Th)
-    ray = posed.joints[:, b] / np.linalg.norm(posed.joints[:, b], axis=-1, keepdims=True)
-
-    def mirror(bone: np.ndarray) -> np.ndarray:
-        return bone - 2 * (bone * ray).sum(-1, keepdims=True) * ray
-
-    first, second = posed.joints[:, b] - posed.joints[:, a], posed.joints[:, c] - posed.joints[:, b]
-    swing = rotations.between(first, mirror(first) if upper else first)
-    carried = (swing @ second[..., None])[..., 0]
-    fold = rotations.between(carried, mirror(second) if lower else second)
-    R = state.R.copy()
-    above, G_a, G_b = (posed.G[:, j] for j in (body.parents[a], a, b))
-    R[:, a] = above.swapaxes(1, 2) @ swing @ G_a
-    R[:, b] = (swing @ G_a).swapaxes(1, 2) @ fold @ swing @ G_b
-    return R
-
-
 def _unflipped(
-    body: BodyModel,
-    fit: PicturesFit,
-    problem_of: Callable[[Int[np.ndarray, " starts"], np.ndarray], Problem],
-    moments: Float[np.ndarray, " keys"],
-    pose_weight: float,
+    body: BodyModel, fit: PicturesFit, mirrored: Mirrored, moments: Float[np.ndarray, " keys"], pose_weight: float
 ) -> tuple[State, int]:
     """Keyframes with each limb as the path has it that moves least for what it costs; and how many were changed."""
     n, state = len(moments), fit.state
-    limbs = [
-        tuple(f"{side}_{part}" for part in parts_)
-        for parts_ in (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
-        for side in ("left", "right")
-        if all(f"{side}_{part}" in body.joint_names for part in parts_)
-    ]
-    ways = ((True, False), (False, True), (True, True))
-    starts = [mirrored_limbs(body, state, limb, *way) for limb in limbs for way in ways]
-    source = np.tile(np.arange(n), len(starts))
-    tried = State(state.Th[source], np.concatenate(starts), state.betas[source])
-    solution = dogleg(
-        problem_of(source, tried.betas), tried, max_iterations=_FLIP_ITERATIONS, relative_decrease=1e-3, by_term=False
-    )
-    ends, costs = solution.state, solution.costs.reshape(len(limbs), len(ways), n)
-    joints = np.concatenate([_joints(body, state)[None], _joints(body, ends).reshape(-1, n, body.n_joints, 3)])
-    R, changed = state.R.copy(), 0
-    rows = np.arange(n)
-    for i, limb in enumerate(limbs):
-        a, b, c = (body.joint_names.index(name) for name in limb)
-        own = [0, *(1 + len(ways) * i + k for k in range(len(ways)))]
-        cost = np.concatenate([fit.cost[None], costs[i]]).T
-        took = path(cost, _moved(joints[own][:, :, [b, c]].swapaxes(0, 1), moments, pose_weight))
-        for k in range(len(ways)):
-            here = rows[took == k + 1]
-            R[here[:, None], [a, b, c]] = ends.R[(len(ways) * i + k) * n + here[:, None], [a, b, c]]
-        before, after = joints[own[0]][:, c], joints[own][took, rows, c]
-        changed += int((np.linalg.norm(after - before, axis=-1) > _APART).sum())
+    rows, R, changed = np.arange(n), fit.state.R.copy(), 0
+    before = _joints(body, state)
+    for i, limb in enumerate(mirrored.limbs):
+        ends = [mirrored.of(i, way) for way in range(mirrored.ways)]
+        joints = np.stack([before, *(_joints(body, s) for s in ends)], axis=1)
+        cost = np.stack([fit.cost, *mirrored.costs[i]], axis=1)
+        took = path(cost, _moved(joints[:, :, limb[1:]], moments, pose_weight))
+        for way, s in enumerate(ends):
+            here = rows[took == way + 1][:, None]
+            R[here, limb] = s.R[here, limb]
+        moved = joints[rows, took, limb[-1]] - before[:, limb[-1]]
+        changed += int((np.linalg.norm(moved, axis=-1) > _APART).sum())
     return State(state.Th, R, state.betas), changed

@@ -19,6 +19,7 @@ from mocap import progress
 from mocap.bodies import kinematics
 from mocap.bodies.model import BodyModel
 from mocap.errors import DataError
+from mocap.fit.mirrored import ProblemOf, mirrored_ends
 from mocap.geometry import rotations
 from mocap.geometry.cameras import Camera, Rig
 from mocap.options import options
@@ -39,6 +40,8 @@ TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 DEPTH = 0.08
 """By what part the depth that a torso's size tells is off: the standard deviation on the people of
 benchmarks/smplify.py, who bend and have torsos of their own."""
+_SAME = 1e-3
+"""Ends whose costs differ by less than this part are the same one."""
 _CHUNK = 48
 """Pictures whose Jacobians exist at one time on one core."""
 _ROOT = 6
@@ -82,6 +85,8 @@ class PicturesFit:
     """Of the way that was not taken; NaN where only one was tried."""
     converged: Bool[np.ndarray, " pictures"]
     """Of the last stage."""
+    mirrored: Bool[np.ndarray, " pictures"]
+    """A limb that was mirrored in depth made it better."""
     passes: dict[str, Solution]
 
 
@@ -128,8 +133,8 @@ def start(body: BodyModel, seen: Keypoints2D, pose: Float[np.ndarray, "joints 3"
     root = plane_turn @ np.where((to_the_right < 0)[:, None, None], _FACING @ _ROUND, _FACING)
     depth = body_depth(body, seen)
     seen_there = seen.confidence > 0
-    torso = np.array([name in TORSO for name in seen.skeleton.joints])
-    use = np.where((seen_there & torso).any(1)[:, None], seen_there & torso, seen_there)
+    torso = seen_there & np.array([name in TORSO for name in seen.skeleton.joints])
+    use = np.where(np.asarray(torso.any(1))[:, None], torso, seen_there)
     weight = use / np.maximum(use.sum(1), 1)[:, None]
     middle = np.einsum("fk,fkd->fd", weight, np.nan_to_num(seen.xy))
     at_rest = np.einsum("fk,fkd->fd", weight, (root @ xyz.T).swapaxes(-1, -2))
@@ -180,9 +185,14 @@ class Starts:
     solution: Solution
     source: Int[np.ndarray, " starts"]
     """The picture of each start: all pictures first, then those that were also started half turned."""
-    depth: BoundDepth
+    depth: BoundDepth | None
+    """None: nobody moves."""
     bound: dict[str, Bound]
     passes: dict[str, Solution]
+
+    def problem_of(self, body: BodyModel, skeleton: Skeleton, weights: Weights) -> ProblemOf:
+        """What a stage minimises over further starts."""
+        return lambda source, betas: stage_problem(body, skeleton, self.bound, self.depth, weights, source, betas)
 
 
 @one_thread_each()
@@ -193,6 +203,7 @@ def fit_pictures(
     *,
     stages: Sequence[Weights] = STAGES,
     side_on: float = 25.0,
+    mirror: bool = True,
     move: bool = True,
     max_iterations: int = 100,
     tolerance: float = 1e-4,
@@ -202,8 +213,10 @@ def fit_pictures(
     Steps, after the paper's section 3.3:
         camera: Where the body is and which way it faces, from the torso alone, held near the depth its size tells.
         stage 1 ...: Pose and shape, from the mean pose on, with less and less weight of what poses and shapes are like.
-            The capsules have the betas of the stage before.
-    People seen from the side start from both ways to face; the one of the lower cost is kept.
+        capsules: The last stage again with the capsules, of the size that the shapes before give them: on a body that
+            is still on its way they would be walls between it and where it belongs.
+        mirrored: The last stage again with each limb in turn pointing toward the camera where it pointed away.
+    People seen from the side start from both ways to face. Of all starts of a picture the one that ends lowest is kept.
 
     Args:
         body: Of all pictures.
@@ -211,6 +224,7 @@ def fit_pictures(
         terms: By label; of them `k2d` must be one.
         stages: Weights of each.
         side_on: Shoulders closer than this count as seen from the side [px of a person 150 px tall].
+        mirror: Whether limbs are mirrored; the paper does not.
         move: Whether the body's place is fitted in the stages too; the paper leaves it where the camera step put it.
         max_iterations: Of each step.
         tolerance: A step has converged when it lowers the cost by less than this part of it.
@@ -219,7 +233,12 @@ def fit_pictures(
         DataError: No loss compares the body with the picture; or the depth of somebody is not known.
     """
     ended = ends_of(body, seen, terms, stages, side_on, move, max_iterations, tolerance)
-    return chosen(ended, len(seen.xy))
+    fit = chosen(ended, len(seen.xy))
+    if not mirror:
+        return fit
+    made = mirrored_ends(body, fit.state, ended.problem_of(body, seen.skeleton, stages[-1]))
+    state, cost = made.better(fit.state, fit.cost)
+    return dataclasses.replace(fit, state=state, cost=cost, mirrored=cost < fit.cost)
 
 
 def ends_of(
@@ -268,11 +287,15 @@ def ends_of(
         source = np.concatenate([np.arange(pictures), np.flatnonzero(both)])
         state = solution.state.at(source)
         state.R[pictures:, 0] = state.R[pictures:, 0] @ _ROUND
-        for number, weights in enumerate(stages):
-            problem = stage_problem(body, seen.skeleton, bound, depth if move else None, weights, source, state.betas)
-            solution = solve(f"stage {number + 1}", problem, state)
+        apart = {label: b for label, b in bound.items() if not isinstance(b, BoundCapsules)}
+        passed = [(f"stage {number + 1}", weights, apart) for number, weights in enumerate(stages)]
+        if len(apart) < len(bound):
+            passed.append(("capsules", stages[-1], bound))
+        for label, weights, used in passed:
+            problem = stage_problem(body, seen.skeleton, used, depth if move else None, weights, source, state.betas)
+            solution = solve(label, problem, state)
             state = solution.state
-    return Starts(solution, source, depth, bound, passes)
+    return Starts(solution, source, depth if move else None, bound, passes)
 
 
 def stage_problem(
@@ -328,7 +351,7 @@ def chosen(ended: Starts, pictures: int, turned: Bool[np.ndarray, " pictures"] |
     solution, source = ended.solution, ended.source
     first, second = solution.costs[:pictures], np.full(pictures, np.nan)
     second[source[pictures:]] = solution.costs[pictures:]
-    turned = second < first if turned is None else turned
+    turned = second < (1 - _SAME) * first if turned is None else turned
     row_of = np.full(pictures, -1)
     row_of[source[pictures:]] = np.arange(pictures, len(source))
     place = np.where(turned, row_of, np.arange(pictures))
@@ -339,5 +362,6 @@ def chosen(ended: Starts, pictures: int, turned: Bool[np.ndarray, " pictures"] |
         turned,
         np.where(turned, first, second),
         ~np.isin(solution.reason[place].astype(str), ["budget spent", "not finite", "singular"]),
+        np.zeros(pictures, dtype=bool),
         ended.passes,
     )

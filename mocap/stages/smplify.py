@@ -54,6 +54,9 @@ class Smplify(Stage):
     """Of a video, after its keyframes went through the stages."""
     side_on: NonNegativeFloat = 25.0
     """Shoulders less than this apart: both ways to face are tried [px of a person 150 px tall]."""
+    mirror: bool = True
+    """Of pictures: whether each limb is tried pointing toward the camera where it pointed away, too; the paper's is
+    not."""
     move: bool = True
     """Whether the body's place is fitted in the stages too; false: it stays where the torso puts it, as the paper's."""
     max_iterations: PositiveInt = 100
@@ -98,6 +101,7 @@ class Smplify(Stage):
                 losses,
                 stages=self.stages,
                 side_on=self.side_on,
+                mirror=self.mirror,
                 move=self.move,
                 max_iterations=self.max_iterations,
                 tolerance=self.tolerance,
@@ -113,6 +117,7 @@ class Smplify(Stage):
                     "cost": float(fit.cost[row]),
                     "from_side": bool(fit.tried_both[row]),
                     "half_turned": bool(fit.turned[row]),
+                    "limb_mirrored": bool(fit.mirrored[row]),
                     "cost_of_other_way": float(fit.other_cost[row]) if fit.tried_both[row] else None,
                     "betas": fit.state.betas[row].tolist(),
                 }
