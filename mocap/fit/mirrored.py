@@ -49,6 +49,8 @@ class Mirrored:
     def better(self, state: State, cost: Float[np.ndarray, " pictures"]) -> tuple[State, np.ndarray]:
         """Of every picture the end of the lowest cost, that of `state` among them; and these costs. An end that is
         hardly lower is the same one, come back to."""
+        if not self.limbs:
+            return state, cost
         flat = self.costs.reshape(-1, len(cost))
         best = flat.argmin(0)
         lower = flat.min(0) < (1 - _TOLERANCE) * cost
@@ -65,7 +67,7 @@ def mirrored_ends(body: BodyModel, state: State, problem_of: ProblemOf) -> Mirro
     """Starts again from every picture with each arm and leg mirrored, one at a time: its upper part, its lower or both.
 
     Args:
-        body: With joints by SMPL's names; limbs it has not are left out.
+        body: With joints by SMPL's names; limbs it has not are left out, and with none there is nothing to mirror.
         state: Of the pictures, each with its own shape, in the camera's axes.
         problem_of: What to minimise.
     """
@@ -76,6 +78,8 @@ def mirrored_ends(body: BodyModel, state: State, problem_of: ProblemOf) -> Mirro
         for side in ("left", "right")
         if {f"{side}_{a}", f"{side}_{b}", f"{side}_{c}"} <= set(names)
     )
+    if not limbs:
+        return Mirrored((), state, np.zeros((0, len(_WAYS), len(state.Th))))
     source = np.tile(np.arange(len(state.Th)), len(limbs) * len(_WAYS))
     starts = np.concatenate([mirrored_limb(body, state, limb, *way) for limb in limbs for way in _WAYS])
     with progress.bar("mirroring limbs", None, "iterations") as bar:

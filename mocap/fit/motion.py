@@ -222,6 +222,8 @@ def between(state: State, at: Float[np.ndarray, " keys"], clock: Float[np.ndarra
     """The state at every moment of `clock`, by cubic splines of Th and of quaternions through those at moments `at`."""
     if len(at) == len(clock):
         return state
+    if len(at) == 1:
+        return state.at(np.zeros(len(clock), dtype=int))
     quaternions = Rotation.from_matrix(state.R.reshape(-1, 3, 3)).as_quat().reshape(len(at), -1, 4)
     along = (quaternions[1:] * quaternions[:-1]).sum(-1)
     quaternions[1:] *= np.cumprod(np.where(along < 0, -1.0, 1.0), axis=0)[..., None]  # q and -q are one rotation

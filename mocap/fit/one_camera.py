@@ -46,17 +46,17 @@ from mocap.terms.k2d import REFERENCE, BoundK2d
 from mocap.terms.smooth import BoundSmooth, Smooth
 from mocap.triangulate.sides import parts
 
-TOGETHER = Weights(pose=2.4, shape=5.0, hinges=0.2, sigma=12.0)
-"""Chosen on synthetic takes of CMU clips that the prior was not learned from: with the pictures' last weights joints
-are some 10 mm worse, as elbows and knees that are straight are kept bent; and runs of frames in which a limb is seen
-elsewhere, or left and right are exchanged, draw the body twice as far away with the pictures' sigma."""
+TOGETHER = Weights(pose=2.4, shape=5.0, sigma=12.0)
+"""Chosen on synthetic takes of CMU clips that the prior was not learned from. Movement tells much of what a single
+picture must be told; and runs of frames in which a limb is seen elsewhere, or left and right are exchanged, draw the
+body twice as far away with the pictures' sigma."""
 _KEYS = 0.167
 """Between keyframes [s]."""
 _SPEED = 1.5
 """Of joints relative to the pelvis, as expected between keyframes [m/s]."""
 _SWAPPED = 0.02
-"""What it costs a frame to be swapped, as the square of a part of the person's size: a path that stays swapped for
-long must be told so by more than one moment."""
+"""What it costs a frame to be swapped, as a movement by so large a part of the person's size: a path that stays
+swapped for long must be told so by more than one moment."""
 _MOST_MOVED = 0.05
 """A jump counts no more than this, as the square of a part of the person's size."""
 _FASTEST = 3.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import PositiveFloat
 
 from mocap import progress
 from mocap.bodies import kinematics
@@ -32,7 +32,6 @@ from mocap.take import Keypoints2D
 from mocap.terms.base import Bound, Data, Repeated, Term
 from mocap.terms.capsules import BoundCapsules
 from mocap.terms.depth import BoundDepth, Depth
-from mocap.terms.hinges import BoundHinges
 from mocap.terms.k2d import REFERENCE, BoundK2d
 from mocap.terms.prior import BoundPrior
 
@@ -58,8 +57,6 @@ class Weights:
 
     pose: PositiveFloat
     """Of the losses that judge poses (prior, hinges): multiplies their residuals [px of a person 150 px tall]."""
-    hinges: NonNegativeFloat = 1.0
-    """Multiplies the cost of hinges once more."""
     sigma: PositiveFloat | None = None
     """In place of that of k2d [px of a person 150 px tall]; null: as the loss has it."""
     shape: PositiveFloat
@@ -236,9 +233,30 @@ def fit_pictures(
     fit = chosen(ended, len(seen.xy))
     if not mirror:
         return fit
-    made = mirrored_ends(body, fit.state, ended.problem_of(body, seen.skeleton, stages[-1]))
-    state, cost = made.better(fit.state, fit.cost)
-    return dataclasses.replace(fit, state=state, cost=cost, mirrored=cost < fit.cost)
+    everybody = np.arange(len(seen.xy))
+    problem_of = ended.problem_of(body, seen.skeleton, stages[-1])
+    problem = problem_of(everybody, fit.state.betas)  # the capsules have other shapes than in the stage before
+    before = problem.cost(fit.state, np.ones(len(everybody), dtype=bool))
+    state, cost = mirrored_ends(body, fit.state, problem_of).better(fit.state, before)
+    mirrored = cost < before
+    if not mirrored.any():
+        return fit
+    carried = dogleg(
+        problem,
+        state,
+        max_iterations=max_iterations,
+        relative_decrease=tolerance,
+        only=mirrored,
+        by_term=False,
+    )
+    return dataclasses.replace(
+        fit,
+        state=carried.state,
+        cost=np.where(mirrored, carried.costs, fit.cost),
+        converged=np.where(mirrored, carried.settled, fit.converged),
+        mirrored=mirrored,
+        passes={**fit.passes, "mirrored": carried},
+    )
 
 
 def ends_of(
@@ -342,8 +360,7 @@ def weighted(bound: Bound, weights: Weights, betas: np.ndarray, source: Int[np.n
     if isinstance(bound, BoundCapsules):
         return bound.with_betas(betas)
     # the weights multiply residuals; SMPLify's costs are twice ours, and 1/2 is in its prior's residual
-    part = 0.5 * weights.pose**2 * (weights.hinges if isinstance(bound, BoundHinges) else 1.0)
-    return bound.lighter(part)
+    return bound.lighter(0.5 * weights.pose**2)
 
 
 def chosen(ended: Starts, pictures: int, turned: Bool[np.ndarray, " pictures"] | None = None) -> PicturesFit:
@@ -361,7 +378,7 @@ def chosen(ended: Starts, pictures: int, turned: Bool[np.ndarray, " pictures"] |
         np.isfinite(second),
         turned,
         np.where(turned, first, second),
-        ~np.isin(solution.reason[place].astype(str), ["budget spent", "not finite", "singular"]),
+        solution.settled[place],
         np.zeros(pictures, dtype=bool),
         ended.passes,
     )

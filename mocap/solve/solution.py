@@ -11,6 +11,8 @@ from jaxtyping import Bool, Float
 from mocap.errors import SolveError
 from mocap.solve.problem import State, Step
 
+_UNSETTLED = ("budget spent", "not finite", "singular")
+
 
 @dataclass(frozen=True)
 class Solution:
@@ -33,9 +35,14 @@ class Solution:
         return dict(Counter(str(r) for r in self.reason if r))
 
     @property
+    def settled(self) -> Bool[np.ndarray, " groups"]:
+        """Which of the independent problems did not stop for want of budget, or fail."""
+        return ~np.isin(self.reason.astype(str), _UNSETTLED)
+
+    @property
     def converged(self) -> bool:
         """Whether no problem stopped for want of budget, or failed."""
-        return not set(self.reasons) & {"budget spent", "not finite", "singular"}
+        return bool(self.settled.all())
 
     def facts(self) -> dict[str, object]:
         """For the report."""

@@ -65,8 +65,10 @@ class Smplify(Stage):
     """A stage has converged when a step lowers the cost by less than this part of it."""
 
     def check(self, take: Take) -> None:
-        """Reads the files of the losses; one camera it must be."""
-        for term in self.losses.values():
+        """Reads the files of the losses, of which only `k2d` may compare with what was seen; one camera it must be."""
+        for label, term in self.losses.items():
+            if term.needs & {"keypoints2d", "keypoints3d"} and not isinstance(term, K2d):
+                raise DataError(f"smplify.losses.{label} is a loss for several cameras: one camera's is k2d.")
             term.check()
         if not take.apart and take.rig is not None and len(take.rig) > 1:
             raise DataError(
@@ -84,9 +86,10 @@ class Smplify(Stage):
         facts: list[Any] = [None] * len(take.people)
         warnings = []
         losses = {label: term for label, term in self.losses.items() if not isinstance(term, Smooth)}
-        groups: dict[tuple[int, str], list[int]] = {}
+        groups: dict[tuple[str, str], list[int]] = {}
         for i, person in enumerate(take.people):
-            groups.setdefault((id(person.body), _seen(person).skeleton.name), []).append(i)
+            assert person.body is not None
+            groups.setdefault((person.body.content_hash, _seen(person).skeleton.name), []).append(i)
         passes = []
         for members in groups.values():
             people = [take.people[i] for i in members]
