@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from mocap import progress
 from mocap.bodies import kinematics
@@ -34,6 +34,8 @@ class Mirrored:
     ends: State
     """By limb, way and picture."""
     costs: Float[np.ndarray, "limbs ways pictures"]
+    begun: Float[np.ndarray, " pictures"]
+    """What the pictures cost as they were."""
 
     @property
     def ways(self) -> int:
@@ -42,45 +44,54 @@ class Mirrored:
 
     def of(self, limb: int, way: int) -> State:
         """The ends of all pictures with this limb mirrored this way."""
-        n = self.costs.shape[2]
+        n = len(self.begun)
         first = (limb * self.ways + way) * n
         return self.ends.at(np.arange(first, first + n))
 
-    def better(self, state: State, cost: Float[np.ndarray, " pictures"]) -> tuple[State, np.ndarray]:
-        """Of every picture the end of the lowest cost, that of `state` among them; and these costs. An end that is
-        hardly lower is the same one, come back to."""
+    def better(self, state: State) -> tuple[State, Bool[np.ndarray, " pictures"]]:
+        """Of every picture the end of the lowest cost, that of `state` among them; and where it is another. An end that
+        is hardly lower is the same one, come back to."""
+        n = len(self.begun)
         if not self.limbs:
-            return state, cost
-        flat = self.costs.reshape(-1, len(cost))
-        best = flat.argmin(0)
-        lower = flat.min(0) < (1 - _TOLERANCE) * cost
-        new = self.ends.at(best * len(cost) + np.arange(len(cost)))
+            return state, np.zeros(n, dtype=bool)
+        flat = self.costs.reshape(-1, n)
+        lower = flat.min(0) < (1 - _TOLERANCE) * self.begun
+        new = self.ends.at(flat.argmin(0) * n + np.arange(n))
         state = State(
             np.where(lower[:, None], new.Th, state.Th),
             np.where(lower[:, None, None, None], new.R, state.R),
             np.where(lower[:, None], new.betas, state.betas),
         )
-        return state, np.where(lower, flat.min(0), cost)
+        return state, lower
 
 
-def mirrored_ends(body: BodyModel, state: State, problem_of: ProblemOf) -> Mirrored:
-    """Starts again from every picture with each arm and leg mirrored, one at a time: its upper part, its lower or both.
-
-    Args:
-        body: With joints by SMPL's names; limbs it has not are left out, and with none there is nothing to mirror.
-        state: Of the pictures, each with its own shape, in the camera's axes.
-        problem_of: What to minimise.
-    """
+def limbs_of(body: BodyModel) -> tuple[tuple[int, int, int], ...]:
+    """The arms and legs a body has, as places of their three joints."""
     names = body.joint_names
-    limbs = tuple(
+    return tuple(
         (names.index(f"{side}_{a}"), names.index(f"{side}_{b}"), names.index(f"{side}_{c}"))
         for a, b, c in _LIMBS
         for side in ("left", "right")
         if {f"{side}_{a}", f"{side}_{b}", f"{side}_{c}"} <= set(names)
     )
+
+
+def mirrored_ends(
+    body: BodyModel, state: State, problem_of: ProblemOf, limbs: tuple[tuple[int, int, int], ...]
+) -> Mirrored:
+    """Starts again from every picture with each limb mirrored, one at a time: its upper part, its lower or both.
+
+    Args:
+        body: The model.
+        state: Of the pictures, each with its own shape, in the camera's axes.
+        problem_of: What to minimise.
+        limbs: Of :func:`limbs_of`.
+    """
+    everybody = np.arange(len(state.Th))
+    begun = problem_of(everybody, state.betas).cost(state, np.ones(len(everybody), dtype=bool))
     if not limbs:
-        return Mirrored((), state, np.zeros((0, len(_WAYS), len(state.Th))))
-    source = np.tile(np.arange(len(state.Th)), len(limbs) * len(_WAYS))
+        return Mirrored((), state, np.zeros((0, len(_WAYS), len(everybody))), begun)
+    source = np.tile(everybody, len(limbs) * len(_WAYS))
     starts = np.concatenate([mirrored_limb(body, state, limb, *way) for limb in limbs for way in _WAYS])
     with progress.bar("mirroring limbs", None, "iterations") as bar:
         solution = dogleg(
@@ -91,7 +102,7 @@ def mirrored_ends(body: BodyModel, state: State, problem_of: ProblemOf) -> Mirro
             by_term=False,
             told=lambda: bar.update(1),
         )
-    return Mirrored(limbs, solution.state, solution.costs.reshape(len(limbs), len(_WAYS), -1))
+    return Mirrored(limbs, solution.state, solution.costs.reshape(len(limbs), len(_WAYS), -1), begun)
 
 
 def mirrored_limb(

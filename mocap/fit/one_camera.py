@@ -20,12 +20,11 @@ from mocap import progress
 from mocap.bodies import kinematics
 from mocap.bodies.model import BodyModel
 from mocap.errors import DataError
-from mocap.fit.mirrored import Mirrored, mirrored_ends
+from mocap.fit.mirrored import ProblemOf, limbs_of, mirrored_ends
 from mocap.fit.motion import between, spread
 from mocap.fit.smplify import (
     DEPTH,
     STAGES,
-    PicturesFit,
     Starts,
     Weights,
     body_depth,
@@ -181,8 +180,8 @@ def fit_video(
     ended = ends_of(body, few, single, stages, side_on, True, max_iterations, tolerance)
     alone = chosen(ended, len(keys))
     fit = chosen(ended, len(keys), _followed(body, ended, timestamps[keys], stages[-1].pose))
-    mirrored = mirrored_ends(body, fit.state, ended.problem_of(body, few.skeleton, stages[-1]))
-    state, unflipped = _unflipped(body, fit, mirrored, timestamps[keys], stages[-1].pose)
+    problem_of = ended.problem_of(body, few.skeleton, stages[-1])
+    state, unflipped = _unflipped(body, fit.state, problem_of, timestamps[keys], stages[-1].pose)
     good = fit.cost <= np.median(fit.cost) + _BAD * robust.mad_sigma(fit.cost - np.median(fit.cost))
     state, at = state.at(np.flatnonzero(good)), timestamps[keys[good]]
     betas = np.median(state.betas, axis=0)
@@ -271,20 +270,21 @@ def _followed(
 
 
 def _unflipped(
-    body: BodyModel, fit: PicturesFit, mirrored: Mirrored, moments: Float[np.ndarray, " keys"], pose_weight: float
+    body: BodyModel, state: State, problem_of: ProblemOf, moments: Float[np.ndarray, " keys"], pose_weight: float
 ) -> tuple[State, int]:
     """Keyframes with each limb as the path has it that moves least for what it costs; and how many were changed."""
-    n, state = len(moments), fit.state
-    rows, R, changed = np.arange(n), fit.state.R.copy(), 0
-    before = _joints(body, state)
-    for i, limb in enumerate(mirrored.limbs):
-        ends = [mirrored.of(i, way) for way in range(mirrored.ways)]
-        joints = np.stack([before, *(_joints(body, s) for s in ends)], axis=1)
-        cost = np.stack([fit.cost, *mirrored.costs[i]], axis=1)
-        took = path(cost, _moved(joints[:, :, limb[1:]], moments, pose_weight))
+    rows, changed = np.arange(len(moments)), 0
+    for limb in limbs_of(body):  # one after the other: four times as many ends would have to be in memory together
+        mirrored = mirrored_ends(body, state, problem_of, (limb,))
+        ends = [mirrored.of(0, way) for way in range(mirrored.ways)]
+        before = _joints(body, state)[:, limb[1:]]
+        joints = np.stack([before, *(_joints(body, s)[:, limb[1:]] for s in ends)], axis=1)
+        cost = np.stack([mirrored.begun, *mirrored.costs[0]], axis=1)
+        took = path(cost, _moved(joints, moments, pose_weight))
+        R = state.R.copy()
         for way, s in enumerate(ends):
             here = rows[took == way + 1][:, None]
             R[here, limb] = s.R[here, limb]
-        moved = joints[rows, took, limb[-1]] - before[:, limb[-1]]
-        changed += int((np.linalg.norm(moved, axis=-1) > _APART).sum())
-    return State(state.Th, R, state.betas), changed
+        changed += int((np.linalg.norm(joints[rows, took, 1] - before[:, 1], axis=-1) > _APART).sum())
+        state = State(state.Th, R, state.betas)
+    return state, changed

@@ -19,7 +19,7 @@ from mocap import progress
 from mocap.bodies import kinematics
 from mocap.bodies.model import BodyModel
 from mocap.errors import DataError
-from mocap.fit.mirrored import ProblemOf, mirrored_ends
+from mocap.fit.mirrored import ProblemOf, limbs_of, mirrored_ends
 from mocap.geometry import rotations
 from mocap.geometry.cameras import Camera, Rig
 from mocap.options import options
@@ -233,16 +233,12 @@ def fit_pictures(
     fit = chosen(ended, len(seen.xy))
     if not mirror:
         return fit
-    everybody = np.arange(len(seen.xy))
     problem_of = ended.problem_of(body, seen.skeleton, stages[-1])
-    problem = problem_of(everybody, fit.state.betas)  # the capsules have other shapes than in the stage before
-    before = problem.cost(fit.state, np.ones(len(everybody), dtype=bool))
-    state, cost = mirrored_ends(body, fit.state, problem_of).better(fit.state, before)
-    mirrored = cost < before
+    state, mirrored = mirrored_ends(body, fit.state, problem_of, limbs_of(body)).better(fit.state)
     if not mirrored.any():
         return fit
     carried = dogleg(
-        problem,
+        problem_of(np.arange(len(seen.xy)), state.betas),
         state,
         max_iterations=max_iterations,
         relative_decrease=tolerance,
