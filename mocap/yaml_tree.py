@@ -44,6 +44,16 @@ class Located:
             raise self.error(f"Named options such as {{name: value}} belong here, not {self.told()}.")
         return self.value
 
+    @property
+    def named(self) -> Mapping[str, Located]:
+        """Entries, where a list of names stands for names without options: [a, b] is {a: {}, b: {}}."""
+        if not isinstance(self.value, tuple):
+            return self.entries
+        names = [item.value for item in self.value if isinstance(item.value, str)]
+        if len(set(names)) < len(self.value):
+            raise self.error("A list here holds names, each of them once.")
+        return {str(item.value): Located(None, item.file, item.line) for item in self.value}
+
     def at(self, path: tuple[Any, ...]) -> Located:
         """The piece at the end of `path` (keys and places), or the last one on the way that exists."""
         here = self

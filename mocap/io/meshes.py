@@ -1,4 +1,4 @@
-"""Posed bodies as Wavefront OBJ files: metres, y up."""
+"""Posed bodies as files of meshes, one a frame: Wavefront OBJ (metres, y up) and binary PLY (metres, z up)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from jaxtyping import Float, Int
 
 from mocap import progress
 from mocap.bodies.kinematics import Skinner, vertices_of
+from mocap.bodies.model import BodyModel
 from mocap.geometry.cameras import Camera
 from mocap.io.atomic import write_text
 from mocap.io.results import frame_folder
-from mocap.take import Person
+from mocap.take import Motion, Person
 
 Y_UP_OF_WORLD = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 """The world's axes (z up) to an OBJ's (y up), as importers take them: Blender's default gives the world back."""
@@ -77,3 +78,38 @@ def write_meshes(folder: Path, frames: Int[np.ndarray, " frames"], people: Seque
             turned = [vertices @ Y_UP_OF_WORLD.T for vertices in bodies]
             (new / f"{number:06d}.obj").write_text(text.of(turned), encoding="ascii")
     return [Path(folder) / "meshes"]
+
+
+def write_ply_meshes(
+    folder: Path,
+    frames: Int[np.ndarray, " frames"],
+    body: BodyModel,
+    betas: Float[np.ndarray, " betas"],
+    motion: Motion,
+) -> None:
+    """`folder`/%06d.ply by frame number: one person's body in the world's own axes (z up, as Blender takes a PLY) [m].
+
+    Little-endian binary: vertices x y z (float) and, where the body has colours, red green blue (uchar); triangles.
+    Frames are posed a few at a time: memory stays flat.
+    """
+    skinner = Skinner(body, betas)
+    names = ["x", "y", "z"]
+    row: list[tuple[str, str]] = [(name, "<f4") for name in names]
+    if body.colours is not None:
+        row += [(name, "u1") for name in ("red", "green", "blue")]
+    vertices = np.zeros(len(skinner.rest), dtype=row)
+    if body.colours is not None:
+        for i, name in enumerate(("red", "green", "blue")):
+            vertices[name] = np.rint(255 * body.colours[:, i])
+    faces = np.zeros(len(body.faces), dtype=[("count", "u1"), ("vertices", "<i4", 3)])
+    faces["count"], faces["vertices"] = 3, body.faces
+    properties = [f"property {'float' if kind == '<f4' else 'uchar'} {name}" for name, kind in row]
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}", *properties]
+    header += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", ""]
+    head, tail = "\n".join(header).encode("ascii"), faces.tobytes()
+    posed = skinner.chunks(motion.Rh, motion.Th, motion.poses)
+    with frame_folder(Path(folder)) as new:
+        for number, moment in zip(progress.track(frames.tolist(), "writing meshes"), posed, strict=True):
+            for i, name in enumerate(names):
+                vertices[name] = moment[:, i]
+            (new / f"{number:06d}.ply").write_bytes(head + vertices.tobytes() + tail)

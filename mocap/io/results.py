@@ -35,9 +35,10 @@ _CHUNK = 4096
 """Frames posed at a time: a take of an hour fits in memory."""
 _JOINTS_WITH_ROOT = {16, 24, 52, 55}
 """Of MANO, SMPL, SMPL-H and SMPL-X."""
-_FRAME_FILE = re.compile(r"\d{6,}\.(json|obj)")
-_FRAME_FOLDERS = ("keypoints3d", "smpl", "meshes")
-_ARRAYS_FILE = re.compile(r"(result|amass|smplify)(_\d+)?\.npz")
+_FRAME_FILE = re.compile(r"\d{6,}\.(json|obj|ply)")
+_FRAME_FOLDER = re.compile(r"keypoints3d|smpl|meshes|ply(_\d+)?")
+_PERSON_FILE = re.compile(r"(result|amass|smplify)(_\w+)?\.\w+")
+"""Of one person, in any format: `result_1.glb`, `result_joints.csv`."""
 _PICTURE_FILE = re.compile(r"smplify/[\w.-]+\.(npz|json)|meshes/[\w.-]+\.obj")
 """Of a take of pictures: one a picture, by its name."""
 
@@ -116,13 +117,13 @@ def remove_left_over(output: Path, names: Iterable[str]) -> None:
     """
     for name in names:
         path = output / name
-        if name in _FRAME_FOLDERS and path.is_dir() and not path.is_symlink():
+        if _FRAME_FOLDER.fullmatch(name) and path.is_dir() and not path.is_symlink():
             for entry in list(path.iterdir()):
                 if _FRAME_FILE.fullmatch(entry.name):
                     entry.unlink()
             with suppress(OSError):  # somebody else's files are in it
                 path.rmdir()
-        elif (name in _FRAME_FOLDERS or _ARRAYS_FILE.fullmatch(name)) and (path.is_file() or path.is_symlink()):
+        elif (_FRAME_FOLDER.fullmatch(name) or _PERSON_FILE.fullmatch(name)) and (path.is_file() or path.is_symlink()):
             path.unlink()
         elif _PICTURE_FILE.fullmatch(name) and path.is_file() and not path.parent.is_symlink():
             path.unlink()

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-import numpy as np
+from pydantic import BeforeValidator
 
+from mocap import registry
+from mocap.geometry.cameras import Rig
 from mocap.io.atomic import write_text
 from mocap.io.calibration import write_calibration
-from mocap.io.meshes import write_mesh, write_meshes
+from mocap.io.formats.base import FORMATS, Finished, Format, Written
+from mocap.io.formats.npz import Npz
+from mocap.io.formats.smplify import Smplify
 from mocap.io.names import file_names
-from mocap.io.results import remove_left_over, result_of, write_amass, write_easymocap, write_result_npz
-from mocap.io.smplify import at_frames, in_camera, write_smplify_json, write_smplify_npz
+from mocap.io.results import remove_left_over, result_of
 from mocap.stages.base import Stage, options
-from mocap.take import Person, Take
+from mocap.take import Take
 
 _LIST = ".written.json"
 """In the output folder: the files each stage of this kind wrote there last, by its label."""
+
+
+def _by_name(formats: Any) -> Any:
+    """From Python a list of names will do: each format with its defaults."""
+    if not isinstance(formats, (list, tuple)):
+        return formats
+    return {name: registry.find(FORMATS.package, name, Format, FORMATS.kind)() for name in formats}  # type: ignore[type-abstract]
 
 
 @options
@@ -34,94 +45,55 @@ class Write(Stage):
     needs: ClassVar = frozenset({"keypoints3d|keypoints2d"})
     gives: ClassVar = frozenset()
 
-    formats: tuple[Literal["easymocap", "npz", "amass", "smplify", "obj"], ...] = ("easymocap", "npz")
-    """easymocap: keypoints3d/ and smpl/ with one JSON a frame; amass: amass.npz; smplify: smplify.npz, the body in the
-    axes of the only camera; obj: meshes/ with one OBJ a frame or picture; npz is result.npz, always written."""
+    formats: Annotated[Mapping[str, Format], FORMATS, BeforeValidator(_by_name)] = field(
+        default_factory=lambda: _by_name(("easymocap", "npz"))
+    )
+    """A list of names, or names with options: {bvh: {unit: cm}, glb: {}}. A finished result is written in further
+    formats by `emc export`."""
 
     def __call__(self, take: Take) -> Take:
         """Writes; the report lists the files."""
-        written, facts = self._pictures(take) if take.apart else self._recording(take)
+        written = self._pictures(take) if take.apart else self._recording(take)
         output = take.run.output
-        files = [path.relative_to(output).as_posix() for path in written]
+        files = [path.relative_to(output).as_posix() for path in written.files]
         _tidy(output, take.reports[-1].label if take.reports else "", files)
         # of many pictures their folders
         shown = dict.fromkeys(file.partition("/")[0] for file in files) if take.apart else files
-        return take.reported(frames=len(take.frames), people=len(take.people), files=list(shown), **facts)
+        told = {"notes": list(written.notes), "warnings": list(written.warnings)}
+        return take.reported(frames=len(take.frames), people=len(take.people), files=list(shown), **told)
 
-    def _recording(self, take: Take) -> tuple[list[Path], dict[str, list[str]]]:
+    def _recording(self, take: Take) -> Written:
         """One clock, the same people throughout."""
         output = take.run.output
-        written, warnings, layout = [], [], []
-        for i, person in enumerate(take.people):
-            end = f"_{i}.npz" if i else ".npz"
+        people, parts = [], []
+        for person in take.people:
             result, notes = result_of(take, person)
-            warnings += notes
-            write_result_npz(output / f"result{end}", result)
-            written.append(output / f"result{end}")
-            if "smplify" in self.formats:
-                why = _smplify(take, person, output / f"smplify{end}")
-                warnings += [f"smplify{end} is not written: {why}."] if why else []
-                written += [] if why else [output / f"smplify{end}"]
-            if "amass" in self.formats:
-                if person.body is None or person.shape is None or person.motion is None:
-                    warnings.append(f"amass{end} is not written: person {i} has no fitted body.")
-                    continue
-                gaps = np.diff(take.timestamps) * take.fps
-                if gaps.size and np.abs(gaps - 1).max() > 0.5:
-                    warnings.append(
-                        f"amass{end} knows one frame rate ({take.fps:g}/s), and the take's is not constant."
-                    )
-                layout += write_amass(
-                    output / f"amass{end}", body=person.body, betas=person.shape, motion=person.motion, fps=take.fps
-                )
-                written.append(output / f"amass{end}")
-        if "easymocap" in self.formats:
-            written += write_easymocap(output, take.frames, take.people)
-        if "obj" in self.formats:
-            meshes = write_meshes(output, take.frames, take.people)
-            written += meshes
-            warnings += [] if meshes else ["meshes/ is not written: nobody has a fitted body."]
+            parts.append(Written(warnings=tuple(notes)))
+            body = person.body if result.motion is not None else None
+            people.append(Finished(result, body, take.rig, person.keypoints2d))
+        formats = [Npz(), *(f for f in self.formats.values() if not isinstance(f, Npz))]
+        parts += [made.write(people, output) for made in formats]
         if take.rig is not None:
-            written += write_calibration(take.rig, output)
-        return written, {"notes": layout, "warnings": warnings}
+            parts.append(Written(tuple(write_calibration(take.rig, output))))
+        return Written.joined(parts)
 
-    def _pictures(self, take: Take) -> tuple[list[Path], dict[str, list[str]]]:
+    def _pictures(self, take: Take) -> Written:
         """Each picture by itself, as SMPLify's users have it."""
         assert take.rig is not None
-        output = take.run.output
         names = file_names(take.rig.names)
-        written, warnings = [], []
+        formats = [Smplify(), *(f for f in self.formats.values() if not isinstance(f, Smplify))]
+        parts = []
         for person in take.people:
             (view,) = person.keypoints2d
             if person.body is None or person.shape is None or person.motion is None:
-                warnings.append(f'Nothing is written of picture "{view}": it has no fitted body.')
+                told = f'Nothing is written of picture "{view}": it has no fitted body.'
+                parts.append(Written(warnings=(told,)))
                 continue
-            seen = person.keypoints2d[view]
-            result = in_camera(person.body, person.shape, person.motion, take.rig[view], seen=seen)
-            paths = [output / "smplify" / f"{names[view]}.{suffix}" for suffix in ("npz", "json")]
-            write_smplify_npz(paths[0], result)
-            write_smplify_json(paths[1], result)
-            if "obj" in self.formats:
-                paths.append(output / "meshes" / f"{names[view]}.obj")
-                write_mesh(paths[-1], person, take.rig[view])
-            written += paths
-        others = [name for name in self.formats if name not in ("smplify", "obj")]
-        notes = [f"Of unrelated pictures smplify/ is written, not {', '.join(others)}."] if others else []
-        return written, {"notes": notes, "warnings": warnings}
-
-
-def _smplify(take: Take, person: Person, path: Path) -> str | None:
-    """Writes a video's `smplify.npz`, or gives the reason why it cannot be."""
-    if take.rig is None or len(take.rig) != 1:
-        return "it is of one camera, and the take has " + ("none" if take.rig is None else str(len(take.rig)))
-    if person.body is None or person.shape is None or person.motion is None:
-        return "nobody has a fitted body"
-    (camera,) = take.rig
-    seen = person.keypoints2d.get(camera.name)
-    seen = None if seen is None else at_frames(seen, take.timestamps)
-    kept = {"seen": seen, "frames": take.frames, "timestamps": take.timestamps}
-    write_smplify_npz(path, in_camera(person.body, person.shape, person.motion, camera, **kept))
-    return None
+            one = Finished(result_of(take, person)[0], person.body, Rig((take.rig[view],)), person.keypoints2d)
+            parts += [Written(tuple(f.write_picture(one, take.run.output, names[view]))) for f in formats]
+        others = [name for name, f in self.formats.items() if type(f).write_picture is Format.write_picture]
+        told = f"Of unrelated pictures smplify/ is written, not {', '.join(others)}."
+        return Written.joined([*parts, Written(notes=(told,) if others else ())])
 
 
 def _tidy(output: Path, label: str, files: Sequence[str]) -> None:

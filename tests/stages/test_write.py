@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from mocap import skeletons
+from mocap.errors import UnknownName
 from mocap.io.calibration import read_calibration
 from mocap.io.results import read_result_npz
 from mocap.stages.write import Write
@@ -92,5 +92,5 @@ def test_an_uneven_clock_is_said_beside_amass_one_frame_rate(tmp_path):
 
 
 def test_an_unknown_format_is_refused():
-    with pytest.raises(ValidationError):
-        Write(formats=("bvh",))
+    with pytest.raises(UnknownName, match=r'Unknown format "nonsense".* Known: .*npz'):
+        Write(formats=("nonsense",))

@@ -117,7 +117,7 @@ def test_a_body_fitted_to_one_camera_has_a_result_without_points_in_3d_that_read
     take = video_take(tmp_path)
     facts = Write(formats=("smplify", "obj", "easymocap", "amass"))(take.begun("write", "write")).reports[-1].facts
     assert facts["files"] == [
-        "result.npz", "smplify.npz", "amass.npz", "smpl", "meshes", "intri.yml", "extri.yml"
+        "result.npz", "smplify.npz", "meshes", "smpl", "amass.npz", "intri.yml", "extri.yml"
     ]  # fmt: skip
     assert facts["warnings"] == []
     result, (person,) = read_result_npz(tmp_path / "result.npz"), take.people
