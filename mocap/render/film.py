@@ -1,17 +1,26 @@
-"""Films drawn and encoded frame by frame: bodies on the ground, bodies over the footage."""
+"""Films drawn and encoded frame by frame: bodies on the ground, bodies over the footage, and all of it side by side.
+
+Footage is decoded ahead in a thread, drawing goes on in this one, and ffmpeg encodes in a process of its own, fed by
+another thread. Each picture is decoded once and drawn once, whatever films it goes to; a few of them are held.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from mocap import progress
+from mocap.errors import BadFile, MissingFile
 from mocap.geometry.cameras import Camera
 from mocap.geometry.times import nearest
 from mocap.io.footage import read_frames
@@ -19,9 +28,36 @@ from mocap.io.video_out import VideoWriter
 from mocap.render.ground import GroundPainter, GroundView
 from mocap.render.layer import Rasteriser
 from mocap.render.mesh import light_from, seen_at
+from mocap.render.mosaic import Mosaic
 from mocap.render.overlay import draw_bodies, draw_limbs, draw_points
-from mocap.render.posing import fitted_skeleton, limb_colours, meshes_at, points_at
+from mocap.render.posing import LEFT, RIGHT, fitted_skeleton, limb_colours, meshes_at, points_at
+from mocap.render.shadow import SeenFloor
+from mocap.render.strokes import Depth, Strokes, trail
 from mocap.take import Person, View
+
+Picture = UInt8[np.ndarray, "height width 3"]
+Pictures = Generator[tuple[Picture, bool], None, None]
+Item = TypeVar("Item")
+
+_AHEAD = 4
+"""How many pictures wait for each thread."""
+_TRAILING = (("left_hip", "right_hip"), ("left_wrist",), ("right_wrist",), ("left_ankle",), ("right_ankle",))
+"""What leaves trails, each the middle of some joints: the pelvis, the hands and the feet."""
+_PELVIS = (0.55, 0.36, 0.78)
+
+
+@dataclass(frozen=True, eq=False)
+class Reel:
+    """A film to be drawn: its pictures are made as they are asked for."""
+
+    path: Path
+    """The mp4."""
+    title: str
+    """What it shows, for the mosaic: the view's name."""
+    size: tuple[int, int]
+    """Width and height [px]."""
+    pictures: Pictures
+    """RGB, and whether there was footage of that moment; it may raise BadFile or MissingFile for its footage."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +67,7 @@ class Film:
     path: Path
     frames: int
     seconds: float
-    """How long drawing and encoding took."""
+    """How long drawing it took, and waiting for its encoder."""
     without_footage: int = 0
     """Frames for which the view had no picture; they are drawn on black."""
 
@@ -41,16 +77,14 @@ class Film:
         return self.frames / max(self.seconds, 1e-9)
 
 
-def film_ground(
+def ground_reel(
     path: Path,
     view: GroundView,
     people: Sequence[Person],
     clock: Float[np.ndarray, " frames"],
     rasteriser: Rasteriser,
-    *,
-    crf: float = 20,
-) -> Film:
-    """Draws people on the ground.
+) -> Reel:
+    """People on the ground.
 
     Args:
         path: The mp4.
@@ -58,15 +92,18 @@ def film_ground(
         people: Their motions or keypoints3d are on `clock`.
         clock: The take's [s].
         rasteriser: Who draws.
-        crf: See :class:`mocap.io.video_out.VideoWriter`.
     """
-    start = time.perf_counter()
-    painter = GroundPainter(view, rasteriser, light_from(view.at(0)))
-    drawn = [meshes_at(person, i, clock, clock, colour=view.colour) for i, person in enumerate(people)]
-    with VideoWriter(path, view.size, view.fps, crf=crf) as video:
-        for i in progress.track(range(len(clock)), f"drawing {path.name}"):
-            video.write(painter.frame(i, [mesh for mesh in (next(one) for one in drawn) if mesh is not None]))
-    return Film(path, len(clock), time.perf_counter() - start)
+
+    def pictures() -> Pictures:
+        painter = GroundPainter(view, rasteriser, light_from(view.at(0)))
+        drawn = [meshes_at(person, i, clock, clock, colour=view.colour) for i, person in enumerate(people)]
+        trails = [_Trail(person, clock, round(view.trails * view.fps)) for person in people if view.trails > 0]
+        for i in range(len(clock)):
+            meshes = [mesh for mesh in (next(one) for one in drawn) if mesh is not None]
+            lines = Strokes.joined([one.at(i) for one in trails]) if trails else None
+            yield painter.frame(i, meshes, lines), True
+
+    return Reel(path, "3D", view.size, pictures())
 
 
 def nearest_frames(
@@ -79,9 +116,20 @@ def nearest_frames(
     return nearest(clock, seen, reach=1.5 * float(np.median(np.diff(seen))) if len(seen) > 1 else np.inf)
 
 
-def _pictures(
-    view: View, index: np.ndarray, near: np.ndarray, size: tuple[int, int]
-) -> Iterator[UInt8[np.ndarray, "height width 3"] | None]:
+def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
+    """The items, made a few ahead in a thread; what making one raises is raised where it would have come."""
+    made, end = iter(items), object()
+    with ThreadPoolExecutor(1, "ahead") as pool:
+        waiting = deque(pool.submit(next, made, end) for _ in range(_AHEAD))
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(pool.submit(next, made, end))
+                yield item  # pyright: ignore[reportReturnType] (what is not the end is an item)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _footage(view: View, index: np.ndarray, near: np.ndarray, size: tuple[int, int]) -> Iterator[Picture | None]:
     """The footage at `size`, a fresh copy for each moment, None where there is none; read in one pass."""
     read = read_frames(view, np.unique(index[near]).tolist())
     at, picture = -1, None
@@ -97,7 +145,14 @@ def _pictures(
         yield None if picture is None else picture.copy()
 
 
-def film_overlay(
+def overlay_size(size: tuple[int, int], *, scale: float | None = None, longer_side: int = 960) -> tuple[int, int]:
+    """Width and height of an overlay over footage of `size` [px]: times `scale`, else `longer_side` [px] at most."""
+    factor = min(1.0, longer_side / max(size)) if scale is None else scale
+    width, height = (max(2, round(side * factor)) for side in size)
+    return width, height
+
+
+def overlay_reel(
     path: Path,
     view: View,
     camera: Camera,
@@ -105,13 +160,12 @@ def film_overlay(
     clock: Float[np.ndarray, " frames"],
     rasteriser: Rasteriser,
     *,
-    fps: float,
-    longer_side: int = 960,
+    size: tuple[int, int],
     opacity: float = 0.7,
     keypoints: bool = True,
-    crf: float = 22,
-) -> Film:
-    """Draws people over one view's footage, aligned in time: each is posed at the moment its picture was seen.
+    floor: float | None = None,
+) -> Reel:
+    """People over one view's footage, aligned in time: each is posed at the moment its picture was seen.
 
     Args:
         path: The mp4.
@@ -120,60 +174,193 @@ def film_overlay(
         people: Their motions or keypoints3d are on `clock`.
         clock: The take's [s]: one frame of the film each.
         rasteriser: Who draws.
-        fps: Of the film.
-        longer_side: Of the film at most [px].
+        size: Of the film [px], see :func:`overlay_size`.
         opacity: Of the bodies, in [0, 1].
         keypoints: Whether to draw the detected points (dots) and the fitted skeleton (lines).
-        crf: See :class:`mocap.io.video_out.VideoWriter`.
-
-    Raises:
-        MissingFile, BadFile: The footage is not there, or nothing of it can be read.
+        floor: Height of the floor, on which they cast a soft shadow [m]; None: none is cast.
     """
-    start = time.perf_counter()
-    index, near = nearest_frames(clock, view.timestamps)
-    times = np.where(near, view.timestamps[index], clock)
-    scale = min(1.0, longer_side / max(view.size))
-    width, height = (max(2, round(side * scale)) for side in view.size)
-    small = replace(camera, size=view.size).scaled_to((width, height))
-    factor = np.array([width / view.size[0], height / view.size[1]])
-    light = light_from(small)
-    bodies = [meshes_at(p, i, clock, times, colour="person") for i, p in enumerate(people) if p.motion is not None]
-    lines = [_Lines(person, clock, times) for person in people] if keypoints else []
-    detected = [p.keypoints2d[view.name] for p in people if view.name in p.keypoints2d] if keypoints else []
-    dots = [(seen, nearest(times, seen.timestamps, reach=1e-3)) for seen in detected]
-    missing = 0
-    with VideoWriter(path, (width, height), fps, crf=crf) as video:
-        pictures = _pictures(view, index, near, (width, height))
-        for i, picture in enumerate(progress.track(pictures, f"drawing {path.name}", total=len(clock))):
-            if picture is None:
-                missing += 1
-                picture = np.zeros((height, width, 3), np.uint8)
-            meshes = [mesh for mesh in (next(body) for body in bodies) if mesh is not None]
-            draw_bodies(picture, small, meshes, rasteriser, light, opacity=opacity)
-            for one in lines:
-                one.draw(picture, small, i)
+
+    def pictures() -> Pictures:
+        index, near = nearest_frames(clock, view.timestamps)
+        times = np.where(near, view.timestamps[index], clock)
+        small = replace(camera, size=view.size).scaled_to(size)
+        factor = np.array(size) / view.size
+        light = light_from(small)
+        bodies = {
+            i: meshes_at(p, i, clock, times, colour="person") for i, p in enumerate(people) if p.motion is not None
+        }
+        ground = SeenFloor(small, floor) if floor is not None and bodies else None
+        lines = [_Joints(person, clock, times) for person in people] if keypoints else []
+        detected = [p.keypoints2d[view.name] for p in people if view.name in p.keypoints2d] if keypoints else []
+        dots = [(seen, nearest(times, seen.timestamps, reach=1e-3)) for seen in detected]
+        for i, footage in enumerate(ahead(_footage(view, index, near, size))):
+            picture = np.zeros((size[1], size[0], 3), np.uint8) if footage is None else footage
+            posed = {who: mesh for who, body in bodies.items() if (mesh := next(body)) is not None}
+            draw_bodies(
+                picture,
+                small,
+                list(posed.values()),
+                rasteriser,
+                light,
+                opacity=opacity,
+                floor=None if footage is None else ground,
+            )
+            for who, one in enumerate(lines):
+                if one.skeleton is not None:
+                    points = one.at(i)
+                    xy = seen_at(small, points)
+                    others = [mesh for other, mesh in posed.items() if other != who]
+                    if others:  # one's own body does not hide one's skeleton, somebody else's does
+                        xy[Depth(small, others).hides(points)] = np.nan
+                    draw_limbs(picture, xy, one.skeleton.limb_indices(), limb_colours(one.skeleton))
             for seen, (at, there) in dots if near[i] else ():
                 if there[i]:
                     draw_points(picture, (seen.xy[at[i]] + 0.5) * factor - 0.5, seen.confidence[at[i]])
-            video.write(picture)
-    return Film(path, len(clock), time.perf_counter() - start, missing)
+            yield picture, footage is not None
+
+    return Reel(path, view.name, size, pictures())
 
 
-class _Lines:
+class _Joints:
     """A person's skeleton over time, computed a few frames at a time."""
 
-    _ahead = 256
+    _chunk = 256
 
     def __init__(self, person: Person, clock: np.ndarray, times: np.ndarray) -> None:
         self.person, self.clock, self.times = person, clock, times
         self.skeleton = fitted_skeleton(person)
         self.start, self.points = 0, np.zeros((0, 0, 3))
 
-    def draw(self, picture: np.ndarray, camera: Camera, i: int) -> None:
-        if self.skeleton is None:
-            return
+    def at(self, i: int) -> np.ndarray:
+        assert self.skeleton is not None
         if not self.start <= i < self.start + len(self.points):
             self.start = i
-            self.points = points_at(self.person, self.skeleton, self.clock, self.times[i : i + self._ahead])
-        xy = seen_at(camera, self.points[i - self.start])
-        draw_limbs(picture, xy, self.skeleton.limb_indices(), limb_colours(self.skeleton))
+            self.points = points_at(self.person, self.skeleton, self.clock, self.times[i : i + self._chunk])
+        return self.points[i - self.start]
+
+
+class _Trail:
+    """Where some joints of a person have been until now."""
+
+    def __init__(self, person: Person, clock: np.ndarray, moments: int) -> None:
+        self.joints = _Joints(person, clock, clock)
+        self.past: deque[np.ndarray] = deque(maxlen=moments + 1)
+        skeleton = self.joints.skeleton
+        shown = [names for names in _TRAILING if skeleton is not None and skeleton.has(*names)]
+        self.which = [[skeleton.index(name) for name in names] for names in shown] if skeleton is not None else []
+        sides = {"left": LEFT, "right": RIGHT}
+        self.colours = np.array([_PELVIS if len(n) > 1 else sides[n[0].split("_")[0]] for n in shown]).reshape(-1, 3)
+
+    def at(self, i: int) -> Strokes:
+        if not self.which:
+            return Strokes.joined([])
+        joints = self.joints.at(i)
+        self.past.append(np.array([joints[names].mean(0) for names in self.which]))
+        return trail(np.array(self.past), self.colours, self.past.maxlen or 1)
+
+
+class _Shot:
+    """A film while it is made: its encoder, fed by a thread, and what there is to say."""
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float, crf: float) -> None:
+        self.path, self.frames, self.missing, self.seconds = path, 0, 0, 0.0
+        self._waiting: deque[Future[None]] = deque()
+        with ExitStack() as stack:
+            self._video = stack.enter_context(VideoWriter(path, size, fps, crf=crf))
+            self._pool = stack.enter_context(ThreadPoolExecutor(1, "encode"))
+            self._stack = stack.pop_all()
+
+    def write(self, picture: np.ndarray) -> None:
+        """Hands a picture, which nobody may change any more, to the encoder."""
+        if len(self._waiting) >= _AHEAD:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(self._video.write, picture))
+        self.frames += 1
+
+    def drop(self, error: BaseException) -> None:
+        """Leaves no film."""
+        self._pool.shutdown(cancel_futures=True)
+        self._waiting.clear()
+        self._stack.__exit__(type(error), error, error.__traceback__)
+
+    def __enter__(self) -> _Shot:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.drop(error)
+            return
+        with self._stack:
+            start = time.perf_counter()
+            while self._waiting:
+                self._waiting.popleft().result()
+            self.seconds += time.perf_counter() - start
+
+    def film(self) -> Film:
+        return Film(self.path, self.frames, self.seconds, self.missing)
+
+
+def shoot(
+    reels: Sequence[Reel], frames: int, *, fps: float, crf: float = 21, mosaic: Path | None = None
+) -> list[Film | BadFile | MissingFile]:
+    """Draws and encodes films frame by frame, all at once.
+
+    Args:
+        reels: The films.
+        frames: How many pictures each has.
+        fps: Frames a second of the films.
+        crf: See :class:`mocap.io.video_out.VideoWriter`.
+        mosaic: A further film, of all of them side by side.
+
+    Returns:
+        For each reel the film, or what is wrong with its footage, which costs it alone; the mosaic last, when it was
+        asked for and at least one reel goes into it.
+
+    Raises:
+        BadFile: A film cannot be written.
+    """
+    failed: dict[Path, BadFile | MissingFile] = {}
+    with ExitStack() as stack:
+        for reel in reels:
+            stack.callback(reel.pictures.close)
+        # before anything is laid out: footage that cannot be read has no place
+        first = {reel.path: picture for reel in reels if (picture := _next(reel, failed)) is not None}
+        shown = [reel for reel in reels if reel.path in first]
+        shots = {reel.path: stack.enter_context(_Shot(reel.path, reel.size, fps, crf)) for reel in shown}
+        together = together_shot = None
+        if mosaic is not None and shown:
+            together = Mosaic([reel.size for reel in shown], [reel.title for reel in shown])
+            together_shot = stack.enter_context(_Shot(mosaic, together.size, fps, crf))
+        label = f"drawing {reels[0].path.name}" if len(reels) == 1 else f"drawing {len(reels)} films"
+        for _ in progress.track(range(frames), label):
+            drawn: list[np.ndarray | None] = []
+            for reel in shown:
+                if reel.path in failed:
+                    drawn.append(None)
+                    continue
+                shot, start = shots[reel.path], time.perf_counter()
+                made = first.pop(reel.path, None) or _next(reel, failed)
+                if made is None:
+                    shot.drop(failed[reel.path])
+                    drawn.append(None)
+                    continue
+                picture, seen = made
+                shot.write(picture)
+                shot.missing += not seen
+                shot.seconds += time.perf_counter() - start
+                drawn.append(picture)
+            if together is not None and together_shot is not None:
+                start = time.perf_counter()
+                together_shot.write(together.frame(drawn))
+                together_shot.seconds += time.perf_counter() - start
+    films = [failed[reel.path] if reel.path in failed else shots[reel.path].film() for reel in reels]
+    return [*films, together_shot.film()] if together_shot is not None else films
+
+
+def _next(reel: Reel, failed: dict[Path, BadFile | MissingFile]) -> tuple[Picture, bool] | None:
+    """A film's next picture; None when its footage cannot be read, and then `failed` says why."""
+    try:
+        return next(reel.pictures)
+    except (BadFile, MissingFile) as error:
+        failed[reel.path] = error
+        return None

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
+import cv2
 import numpy as np
 
 from mocap.errors import SetupError
 from mocap.geometry.cameras import Camera
-from mocap.render.layer import Layer, window_of
+from mocap.render.layer import Layer, nothing, window_of
 from mocap.render.mesh import FAR, NEAR, Light, Mesh, bent, in_front, lit
 
 _SAMPLES = 4
+_FINER, _FINE_PIXELS = 2, 600_000
+"""Bodies are drawn this many times as large and scaled down, where they reach over no more of the picture than this
+[px]: with four samples a pixel fingers, toes and faces shimmer as they move, with sixteen they hardly do (numbers in
+benchmarks/render.py). What fills more of the picture has large triangles and would cost too much."""
 _VERTEX = """
 #version 330
 uniform mat4 clip_from_camera;
 in vec3 point;
 in vec3 colour;
-out vec3 tint;
+centroid out vec3 tint;
 void main() {
     gl_Position = clip_from_camera * vec4(point, 1.0);
     tint = colour;
@@ -26,14 +31,14 @@ void main() {
 """
 _FRAGMENT = """
 #version 330
-in vec3 tint;
+centroid in vec3 tint;
 out vec4 rgba;
 void main() { rgba = vec4(tint, 1.0); }
 """
 
 
 class GLRasteriser:
-    """Meshes through OpenGL 3.3, four samples a pixel. Used by the thread that made it.
+    """Meshes through OpenGL 3.3, sixteen samples a pixel, four for what is large. Used by the thread that made it.
 
     Raises:
         SetupError: No OpenGL can be had here; the sentence says what the system said.
@@ -68,32 +73,41 @@ class GLRasteriser:
         self._one = gl.framebuffer([gl.renderbuffer(size, 4)])
         self._size = size
 
-    def draw(self, camera: Camera, meshes: Sequence[Mesh], light: Light) -> Layer | None:
+    def draw(
+        self, camera: Camera, meshes: Sequence[Mesh], light: Light, meanwhile: Callable[[], None] = nothing
+    ) -> Layer | None:
         """See :class:`mocap.render.layer.Rasteriser`."""
         placed = [bent(camera, mesh.vertices) for mesh in meshes]
         window = window_of(camera, placed)
         if window is None:
+            meanwhile()
             return None
-        x0, y0, width, height = window
+        x0, y0, columns, rows = window
+        finer = _FINER if columns * rows <= _FINE_PIXELS else 1
+        width, height = columns * finer, rows * finer
         if width > self._size[0] or height > self._size[1]:
             for old in (self._many, self._one):
                 old.release()
             # in steps, so that a body that grows in the picture does not make a new target every frame
             self._make_target(
-                *(-(-max(new, old) // 256) * 256 for new, old in zip(window[2:], self._size, strict=True))
+                *(-(-max(new, old) // 256) * 256 for new, old in zip((width, height), self._size, strict=True))
             )
         gl, target = self._context, self._many
         target.use()
         target.viewport = target.scissor = (0, 0, width, height)
         target.clear(0.0, 0.0, 0.0, 0.0)
         gl.enable_only(self._gl.DEPTH_TEST)
+        gl.cull_face = "front"  # the projection is upside down, and so are the ways round
         self._program["clip_from_camera"] = tuple(_clip_from_camera(camera.K, window).T.ravel())
         for mesh, points in zip(meshes, placed, strict=True):
+            (gl.enable if mesh.surface.closed else gl.disable)(self._gl.CULL_FACE)
             self._draw_one(points, mesh.surface.faces, lit(mesh, camera.centre, light))
         gl.copy_framebuffer(self._one, target)
+        meanwhile()
         data = self._one.read(viewport=(0, 0, width, height), components=4, alignment=1)
         # row 0 of the buffer is the top row: the projection is upside down for it
-        return Layer(np.frombuffer(data, np.uint8).reshape(height, width, 4), (x0, y0))
+        drawn = np.frombuffer(data, np.uint8).reshape(height, width, 4)
+        return Layer(cv2.resize(drawn, (columns, rows), interpolation=cv2.INTER_AREA) if finer > 1 else drawn, (x0, y0))
 
     def _draw_one(self, points: np.ndarray, faces: np.ndarray, colours: np.ndarray) -> None:
         usable = in_front(points)

@@ -16,6 +16,7 @@ from mocap.render.layer import Rasteriser
 from mocap.render.mesh import Light, Mesh, there
 from mocap.render.rasterisers import Backend
 from mocap.render.shadow import Shadow, shadow_of
+from mocap.render.strokes import Depth, Strokes, draw_cameras, draw_strokes
 
 CameraMode = Literal["auto", "fixed", "follow", "turn"]
 
@@ -50,6 +51,12 @@ class GroundView:
     backend: Backend = "auto"
     colour: Literal["body", "person"] = "body"
     """The colours the body model has, or one colour for each person."""
+    cameras: tuple[Camera, ...] = ()
+    """Drawn as small named pyramids where they stand."""
+    trails: float = 0.0
+    """How long hands, feet and pelvis leave a trail [s]."""
+    floor_known: bool = False
+    """Whether the floor is where the dataset or the user says, not where the feet say."""
 
     def at(self, frame: int) -> Camera:
         """The camera of one frame."""
@@ -89,6 +96,10 @@ def plan_view(
     camera: CameraMode = "auto",
     backend: Backend = "auto",
     colour: Literal["body", "person"] = "body",
+    cameras: Sequence[Camera] = (),
+    framed: bool = False,
+    trails: float = 0.0,
+    floor_known: bool = False,
 ) -> GroundView:
     """A camera that sees the whole motion, or goes along with it, from the front and a little from the side.
 
@@ -102,6 +113,10 @@ def plan_view(
             goes round them; `auto` is fixed unless that is from too far away.
         backend: See :func:`mocap.render.rasterisers.open_rasteriser`.
         colour: See :class:`GroundView`.
+        cameras: See :class:`GroundView`.
+        framed: Whether the camera, unless it follows or turns, stands back until it sees all of `cameras` too.
+        trails: See :class:`GroundView`.
+        floor_known: See :class:`GroundView`.
     """
     width, height = size
     focal = 1.3 * max(size)
@@ -126,13 +141,18 @@ def plan_view(
     distance = np.median(everything[both] @ R[2]) - eye[2]
     mode = camera
     if camera == "auto":
-        mode = "fixed" if distance <= _FURTHEST else "follow"
+        mode = "fixed" if distance <= _FURTHEST or framed else "follow"
+    if framed and cameras:
+        stand = np.array([c.centre + np.array([0, 0, z]) for c in cameras for z in (-0.3, 0.3)])
+        eye = _stand_back(np.concatenate([everything[both], stand]) @ R.T, half)
 
     def view(R: np.ndarray, eye: np.ndarray, centre: np.ndarray, reach: float) -> GroundView:
         """`eye` in the camera's axes, per frame or once."""
         T = np.tile(np.eye(4), (len(eye), 1, 1))
         T[:, :3, :3], T[:, :3, 3] = R, -eye
-        return GroundView(size, fps, floor, K, T, centre, reach, mode, backend, colour)
+        return GroundView(
+            size, fps, floor, K, T, centre, reach, mode, backend, colour, tuple(cameras), trails, floor_known
+        )
 
     if mode == "fixed":
         middle = 0.5 * (points[finite].min(0) + points[finite].max(0))[:2]
@@ -182,30 +202,53 @@ def _chequers(x: np.ndarray, y: np.ndarray, blur: np.ndarray) -> np.ndarray:
     return 0.5 - 0.5 * wave(x) * wave(y)
 
 
+def _tinted(grey: np.ndarray) -> np.ndarray:
+    return cv2.LUT(cv2.merge([grey, grey, grey]), _TINT[None])
+
+
 class GroundPainter:
     """Draws a :class:`GroundView` frame by frame; keeps the empty floor of a camera that stands still."""
 
     def __init__(self, view: GroundView, rasteriser: Rasteriser, light: Light) -> None:
         self.view, self.rasteriser, self.light = view, rasteriser, light
-        self._still: tuple[np.ndarray, np.ndarray, np.ndarray, int] | None = None
+        self._still: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int] | None = None
 
-    def frame(self, index: int, meshes: Sequence[Mesh]) -> UInt8[np.ndarray, "height width 3"]:
+    def frame(
+        self, index: int, meshes: Sequence[Mesh], trails: Strokes | None = None
+    ) -> UInt8[np.ndarray, "height width 3"]:
         """The picture (RGB) of one frame."""
         camera = self.view.at(index)
-        if self._still is not None:
-            grey, x, y, first = self._still
-        else:
-            grey, x, y, first = self._floor(camera, self.view.centre[index % len(self.view.centre)])
-            if len(self.view.T_camera_world) == 1:
-                self._still = grey, x, y, first
-        shadow = shadow_of(meshes, self.view.floor, self.light) if meshes else None
-        if shadow is not None:
-            grey = grey.copy()
-            self._darken(grey, shadow, x, y, first, camera)
-        picture = cv2.LUT(cv2.merge([grey, grey, grey]), _TINT[None])
-        layer = self.rasteriser.draw(camera, meshes, self.light) if meshes else None
+        depth = Depth(camera, meshes)
+        ground = []
+
+        def paint() -> None:
+            ground.append(self._ground(index, camera, meshes))
+            if self.view.cameras or trails is not None:
+                depth.ready()
+
+        layer = self.rasteriser.draw(camera, meshes, self.light, paint)
+        (picture,) = ground
         if layer is not None:
             layer.over(picture)
+        if self.view.cameras:
+            draw_cameras(picture, camera, self.view.cameras, depth)
+        if trails is not None:
+            draw_strokes(picture, camera, trails, depth)
+        return picture
+
+    def _ground(self, index: int, camera: Camera, meshes: Sequence[Mesh]) -> UInt8[np.ndarray, "height width 3"]:
+        """The floor with the shadows on it."""
+        if self._still is not None:
+            grey, tinted, x, y, first = self._still
+        else:
+            grey, x, y, first = self._floor(camera, self.view.centre[index % len(self.view.centre)])
+            tinted = _tinted(grey)
+            if len(self.view.T_camera_world) == 1:
+                self._still = grey, tinted, x, y, first
+        picture = tinted.copy() if self._still is not None else tinted
+        shadow = shadow_of(meshes, self.view.floor, self.light)
+        if shadow is not None:
+            self._darken(picture, grey, shadow, x, y, first, camera)
         return picture
 
     def _floor(self, camera: Camera, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -240,7 +283,14 @@ class GroundPainter:
         return np.clip(grey + 0.5, 0, 255).astype(np.uint8), x, y, first
 
     def _darken(
-        self, grey: np.ndarray, shadow: Shadow, x: np.ndarray, y: np.ndarray, first: int, camera: Camera
+        self,
+        picture: np.ndarray,
+        grey: np.ndarray,
+        shadow: Shadow,
+        x: np.ndarray,
+        y: np.ndarray,
+        first: int,
+        camera: Camera,
     ) -> None:
         """Multiplies the shadow into the part of the floor it falls on."""
         corners = np.column_stack([shadow.corners, np.full(4, self.view.floor)])
@@ -253,4 +303,4 @@ class GroundPainter:
         if x1 > x0 and y1 > y0:
             part = np.s_[y0 - first : y1 - first, x0:x1]
             left = (1 - shadow.at(x[part], y[part])) ** 0.6  # nearer to linear light than plain products of greys
-            grey[y0:y1, x0:x1] = grey[y0:y1, x0:x1] * left + 0.5
+            picture[y0:y1, x0:x1] = _tinted((grey[y0:y1, x0:x1] * left + 0.5).astype(np.uint8))

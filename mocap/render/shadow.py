@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
-from mocap.render.mesh import Light, Mesh
+from mocap.geometry.cameras import Camera
+from mocap.render.mesh import Light, Mesh, seen_at, there
 from mocap.render.software import rasterise
 
 _CAST, _CONTACT = 0.45, 0.40
@@ -83,9 +84,13 @@ def shadow_of(meshes: Sequence[Mesh], floor: float, light: Light, *, texels: int
         return rasterise(np.eye(3), (columns, rows), points, faces, values, into)
 
     key = under = None
-    for (v, faces), h, q in zip(bodies, heights, cast, strict=True):
+    for mesh, (v, faces), h, q in zip(meshes, bodies, heights, cast, strict=True):
+        casting = faces
+        if mesh.surface.closed:  # one of its sides casts the same shadow as both, in half the time
+            a, b, c = (q[faces[:, i]] for i in range(3))
+            casting = faces[(b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) > (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])]
         sharp = np.exp(-h / 0.4)[:, None]
-        key = flat(q, np.concatenate([sharp, 1 - sharp, np.ones_like(sharp)], axis=1), faces, key)
+        key = flat(q, np.concatenate([sharp, 1 - sharp, np.ones_like(sharp)], axis=1), casting, key)
         near = faces[(h < _REACH)[faces].all(-1)]
         under = flat(v[:, :2], np.repeat(np.exp(-h / 0.06)[:, None], 3, axis=1), near, under)
     assert key is not None and under is not None
@@ -95,3 +100,51 @@ def shadow_of(meshes: Sequence[Mesh], floor: float, light: Light, *, texels: int
     kept_off = 1 - (1 - _CAST * np.minimum(blurred, 1)) * (1 - _CONTACT * np.minimum(contact, 1))
     kept_off[[0, -1]] = kept_off[:, [0, -1]] = 0
     return Shadow(kept_off, (float(low[0]), float(low[1])), texel)
+
+
+OVERHEAD = Light(towards=(0.0, 0.0, 1.0))
+"""For shadows on the floor of footage, whose lamps are not known: soft ones, straight below."""
+_NOWHERE = 1e6
+"""Where pixels that see no floor are said to look, which no shadow reaches [m]."""
+
+
+class SeenFloor:
+    """Where on a flat floor each pixel of a camera that stands still looks, through its lens.
+
+    Args:
+        camera: Of the picture.
+        floor: Height of the floor [m].
+    """
+
+    _step = 8
+    """Every so many pixels a ray is computed, and those between are between: lenses bend slowly."""
+
+    def __init__(self, camera: Camera, floor: float) -> None:
+        self.camera, self.floor = camera, floor
+        width, height = camera.size
+        columns, rows = (np.linspace(0, s - 1, -(-s // self._step) + 1) for s in (width, height))
+        rays = camera.rays(np.stack(np.meshgrid(columns, rows), axis=-1))
+        u, v = np.meshgrid(
+            np.arange(width, dtype=np.float32) * ((len(columns) - 1) / max(width - 1, 1)),
+            np.arange(height, dtype=np.float32) * ((len(rows) - 1) / max(height - 1, 1)),
+        )
+        rays = cv2.remap(rays.astype(np.float32), u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR)
+        with np.errstate(all="ignore"):  # a pixel that looks along the floor
+            far = (np.float32(floor - camera.centre[2]) / rays[..., 2])[..., None]
+            at = camera.centre[:2].astype(np.float32) + far * rays[..., :2]
+        seen = there(at) & (far[..., 0] > 0) & (np.abs(at) < _NOWHERE).all(-1)
+        self.x, self.y = (np.where(seen, at[..., i], np.float32(_NOWHERE)) for i in range(2))
+
+    def darken(self, picture: UInt8[np.ndarray, "height width 3"], shadow: Shadow) -> None:
+        """Takes the light that is kept off the floor from a picture of the camera's size, in place."""
+        (xa, ya), _, (xb, yb), _ = shadow.corners
+        grid = np.stack(np.meshgrid(np.linspace(xa, xb, 9), np.linspace(ya, yb, 9), self.floor), axis=-1).reshape(-1, 3)
+        xy = seen_at(self.camera, grid)
+        width, height = self.camera.size
+        low, high = (xy.min(0), xy.max(0)) if there(xy).all() else (np.zeros(2), np.array([width, height]))
+        x0, x1 = (int(np.clip(c, 0, width)) for c in (low[0] - 2, high[0] + 3))
+        y0, y1 = (int(np.clip(c, 0, height)) for c in (low[1] - 2, high[1] + 3))
+        if x1 > x0 and y1 > y0:
+            part = np.s_[y0:y1, x0:x1]
+            left = (1 - shadow.at(self.x[part], self.y[part])) ** 0.6  # nearer to linear light than plain products
+            picture[part] = cv2.multiply(picture[part], cv2.cvtColor(left, cv2.COLOR_GRAY2RGB), dtype=cv2.CV_8U)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
 from mocap.geometry.cameras import Camera
-from mocap.render.layer import Layer, window_of
+from mocap.render.layer import Layer, nothing, window_of
 from mocap.render.mesh import FAR, NEAR, Light, Mesh, bent, in_front, lit
 
 EMPTY = 0.99 * FAR
@@ -84,8 +84,11 @@ class SoftwareRasteriser:
     name = "software"
     device = f"OpenCV {cv2.__version__}"
 
-    def draw(self, camera: Camera, meshes: Sequence[Mesh], light: Light) -> Layer | None:
+    def draw(
+        self, camera: Camera, meshes: Sequence[Mesh], light: Light, meanwhile: Callable[[], None] = nothing
+    ) -> Layer | None:
         """See :class:`mocap.render.layer.Rasteriser`."""
+        meanwhile()
         placed = [bent(camera, mesh.vertices) for mesh in meshes]
         window = window_of(camera, placed)
         if window is None:

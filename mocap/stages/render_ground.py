@@ -30,6 +30,10 @@ class RenderGround(Stage):
     """fixed sees the whole way, follow goes along, turn also goes round; auto is fixed unless that is too far away."""
     colour: Literal["body", "person"] = "body"
     """body: the colours the model has; person: one colour each."""
+    cameras: Literal["none", "seen", "all"] = "seen"
+    """The cameras as small named pyramids: seen draws those in the picture, all steps back until they all are."""
+    trails: Annotated[float, Ge(0), Le(60)] = 0.5
+    """How long hands, feet and pelvis leave a fading trail [s]; 0: none."""
     backend: Literal["auto", "gl", "software"] = "auto"
     """gl draws with OpenGL (no display needed), software without; auto takes gl where it can be had."""
     floor: float | None = None
@@ -58,6 +62,10 @@ class RenderGround(Stage):
             camera=self.camera,
             backend=self.backend,
             colour=self.colour,
+            cameras=() if self.cameras == "none" or take.rig is None else tuple(take.rig),
+            framed=self.cameras == "all",
+            trails=self.trails,
+            floor_known=known,
         )
         take = take.replace(renderings=(*take.renderings, view))
         drawn = ["skeleton" if p.motion is None else "body" for p in people]

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from render.scenes import ball
 
+from mocap.geometry.cameras import Camera
 from mocap.render.ground import GroundPainter, GroundView, _chequers, plan_view
 from mocap.render.mesh import Light, light_from
 from mocap.render.rasterisers import open_rasteriser
 from mocap.render.shadow import shadow_of
+from mocap.render.strokes import Strokes
 
 FPS = 30.0
 SIZES = [(1280, 720), (540, 960)]
@@ -135,3 +139,29 @@ def test_a_body_and_its_shadow_change_only_their_part_of_the_picture() -> None:
     (u, v), _ = view.at(0).project(np.array([0.5, 0, 0.3]))
     assert changed[round(v), round(u)]
     assert (one.frame(1, []).astype(int) == empty).all()
+
+
+def test_cameras_and_trails_are_drawn_and_framed_ones_are_all_in_the_picture() -> None:
+    points = walk(1.0)
+    look = plan_view(points, facing(120), floor=0.0, size=SIZES[0], fps=FPS).at(0)
+    around = [replace(look, name=str(i), T_camera_world=turned(look, i * np.pi / 2)) for i in range(4)]
+    plain = plan_view(points, facing(120), floor=0.0, size=(640, 360), fps=FPS)
+    framed = plan_view(points, facing(120), floor=0.0, size=(640, 360), fps=FPS, cameras=around, framed=True)
+    xy, depth = framed.at(0).project(np.array([c.centre for c in around]))
+    assert (depth > 0).all()
+    assert ((xy > 0) & (xy < (640, 360))).all()
+    assert framed.camera == "fixed"
+    assert plain.cameras == ()
+    empty = painter(replace(framed, cameras=())).frame(0, [])
+    with_cameras = painter(framed).frame(0, [])
+    assert (empty != with_cameras).any(-1).sum() > 200
+    line = Strokes(np.array([[[0.0, 0, 1], [1.0, 0, 1]]]), np.array([[1.0, 0, 0]]), np.ones(1))
+    (u, v), _ = framed.at(0).project(np.array([0.5, 0, 1]))
+    assert painter(framed).frame(0, [], line)[round(v), round(u)].tolist()[1:] < [60, 60]
+
+
+def turned(camera: Camera, angle: float) -> np.ndarray:
+    """The pose of a camera carried round the upright axis."""
+    T = np.eye(4)
+    T[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    return camera.T_camera_world @ T

@@ -5,18 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
-from mocap import skeletons
+from mocap import cli, skeletons
 from mocap.bodies.kinematics import keypoints_of
 from mocap.bodies.load import load_body
-from mocap.errors import UnknownName
+from mocap.config import read_experiment
+from mocap.errors import ConfigError, UnknownName
 from mocap.geometry.cameras import Camera, Rig
 from mocap.io.footage import open_view
 from mocap.io.names import file_names
 from mocap.io.video_out import VideoWriter
 from mocap.render.ground import GroundView
+from mocap.render.mosaic import layout
 from mocap.stages.make_video import MakeVideo
 from mocap.stages.render_ground import RenderGround
 from mocap.take import Keypoints3D, Motion, Person, RunContext, Take
@@ -72,7 +75,8 @@ def take_of(tmp_path: Path, person: Person, video: bytes) -> Takes:
 
 def run(take: Take, **video: Any) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     """Facts of both stages, and the files made."""
-    for stage in (RenderGround(size=(160, 96), backend="software"), MakeVideo(longer_side=96, **video)):
+    video = {"longer_side": 96, "mosaic": False} | video
+    for stage in (RenderGround(size=(160, 96), backend="software"), MakeVideo(**video)):
         stage.check(take)
         take = stage(take.begun(type(stage).__name__, ""))
     made = sorted(p.relative_to(take.run.output).as_posix() for p in take.run.output.rglob("*") if p.is_file())
@@ -99,6 +103,80 @@ def test_the_ground_and_every_view_are_drawn(take_of: Takes, tmp_path: Path) -> 
     coloured = np.ptp(pictures[3], axis=-1) > 15
     assert coloured[20:50, 40:56].mean() > 0.3
     assert not coloured[:, :20].any()
+
+
+def test_a_mosaic_shows_the_ground_and_the_views_at_once(take_of: Takes, tmp_path: Path) -> None:
+    _, drawn, files = run(take_of(), mosaic=True)
+    assert files == [f"render/{name}.mp4" for name in ("ground", "mosaic", "overlay_01", "overlay_02")]
+    assert sorted(drawn["files"]) == files
+    render = tmp_path / "out" / "render"
+    whole, ground, one = (frames_of(render / f"{name}.mp4") for name in ("mosaic", "ground", "overlay_01"))
+    assert len(whole) == FRAMES
+    _, tiles = layout([(160, 96), (96, 72), (96, 72)])
+    for (x, y, w, h), film in zip(tiles, (ground, one), strict=False):
+        tile = whole[3][y + 2 : y + h - 2, x + 2 : x + w - 2].astype(np.uint8)
+        film = cv2.resize(film[3].astype(np.uint8), (w, h), interpolation=cv2.INTER_AREA)[2:-2, 2:-2]
+        below = np.s_[30:]  # its title
+        assert np.abs(tile[below].astype(int) - film[below]).mean() < 6
+    # the films themselves are the same with it and without
+    run(take_of(out="plain"))
+    for name in ("ground", "overlay_02"):
+        plain = tmp_path / "plain" / "render" / f"{name}.mp4"
+        assert (np.array(frames_of(plain)) == np.array(frames_of(render / f"{name}.mp4"))).all()
+
+
+def test_one_film_alone_needs_no_mosaic_and_more_than_eight_views_are_too_many_for_one(take_of: Takes) -> None:
+    assert run(take_of(views_drawn=()), mosaic=True)[2] == ["render/ground.mp4"]
+    names = tuple(f"{i:02}" for i in range(10))
+    _, drawn, files = run(take_of(names, out="many"), mosaic=True, keypoints=False)
+    assert len(files) == 12
+    assert "first 8 of 10" in drawn["mosaic"]
+
+
+def test_a_video_that_cannot_be_read_has_no_place_in_the_mosaic(take_of: Takes, tmp_path: Path) -> None:
+    take = take_of()
+    (tmp_path / "0.mp4").write_bytes(b"no video")
+    _, drawn, files = run(take, mosaic=True)
+    assert files == ["render/ground.mp4", "render/mosaic.mp4", "render/overlay_02.mp4"]
+    assert len(drawn["warnings"]) == 1
+    size, _ = layout([(160, 96), (96, 72)])
+    assert frames_of(tmp_path / "out" / "render" / "mosaic.mp4")[0].shape[1::-1] == tuple(s + s % 2 for s in size)
+
+
+def test_scale_is_of_the_footage_and_goes_before_the_longer_side(take_of: Takes, tmp_path: Path) -> None:
+    for scale, shape in ((0.5, (60, 80, 3)), (1.0, (120, 160, 3)), (1.5, (180, 240, 3))):
+        run(take_of(views_drawn=("01",)), scale=scale)
+        assert frames_of(tmp_path / "out" / "render" / "overlay_01.mp4")[0].shape == shape
+
+
+def test_the_flag_scale_is_the_option_of_make_video_and_a_wrong_one_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "exp.yml"
+    file.write_text("output: out\nstages:\n  render_ground: {}\n  make_video: {}\n")
+
+    def scale_of(words: list[str]) -> float | None:
+        flags = cli._flags_of_stages(cli._parser().parse_args(words))
+        stage = read_experiment(file, overrides=flags).steps[-1].stage
+        assert isinstance(stage, MakeVideo)
+        return stage.scale
+
+    assert scale_of([]) is None
+    assert scale_of(["--scale", "0.5"]) == 0.5
+    with pytest.raises(ConfigError, match=r"--scale 9: .*at most 4"):
+        scale_of(["--scale", "9"])
+
+
+def test_the_shadow_in_the_footage_needs_a_floor_that_is_known(take_of: Takes, tmp_path: Path) -> None:
+    def darkest(out: str, take: Take, **video: Any) -> int:
+        run(take, keypoints=False, opacity=0.0, **video)
+        return int(frames_of(tmp_path / out / "render" / "overlay_01.mp4")[5].min())
+
+    take = take_of(views_drawn=("01",))
+    assert take.rig is not None
+    unknown = take_of(views_drawn=("01",), out="unknown", rig=Rig(take.rig.cameras, has_floor=False))
+    off = take_of(views_drawn=("01",), out="off")
+    assert darkest("out", take) < 50
+    assert darkest("unknown", unknown) > 62  # the footage is 70
+    assert darkest("off", off, shadow=False) > 62
 
 
 def test_planning_a_film_draws_nothing_and_keeps_only_numbers(take_of: Takes, tmp_path: Path) -> None:
