@@ -2,12 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint body example clean
+.PHONY: help demo test test-browser lint docs body example clean
 
 help:
 	@echo "make demo     set up, then capture the example take and show where the results are"
 	@echo "make test     set up, then run the tests (ARGS='-k triangulate' to choose)"
+	@echo "make test-browser  set up, then test the report page and exports in a headless Chromium, and emc view"
 	@echo "make lint     set up, then check style, types and which floor imports which"
+	@echo "make docs     set up, then build the documentation into build/docs; its warnings are errors"
 	@echo "make body     build the embedded body anew (tools/build_body.py)"
 	@echo "make example  render the example take anew (tools/make_example.py); CMU=FILE.npz has the motions"
 	@echo "make clean    remove the environment, caches and output"
@@ -18,7 +20,11 @@ demo:
 
 test:
 	@$(PYTHON) tools/set_up.py test
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --ignore=tests/browser $(ARGS)
+
+test-browser:
+	@$(PYTHON) tools/set_up.py browser
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser tests/test_view.py $(ARGS)
 
 lint:
 	@$(PYTHON) tools/set_up.py lint
@@ -26,6 +32,12 @@ lint:
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
+
+docs:
+	@$(PYTHON) tools/set_up.py docs
+	@$(BIN)/python tools/make_reference.py docs/reference
+	@$(BIN)/python -m sphinx --fail-on-warning --quiet --fresh-env docs build/docs
+	@echo "build/docs/index.html"
 
 body:
 	@$(PYTHON) tools/set_up.py tools

@@ -89,6 +89,22 @@ def restore(step: Step, place: int, before: Take) -> Take:
         raise Stale(f'The stored result of stage "{step.label}" cannot be read: {path}.') from error
 
 
+def stored(output: Path, field: str) -> list[Any] | Any | None:
+    """The newest value of a field of the take, or of each of its people, that a run left in its output folder.
+
+    For looking at a finished run, whatever its configuration is by now; None where nothing was kept or it is damaged.
+    """
+    for path in sorted((output / "checkpoints").glob("*.npz"), reverse=True):
+        try:
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+                given = json.loads(str(file["text"]))["given"]
+                if field in given:
+                    return _unpacked(given[field], file)
+        except (*_DAMAGE, MocapError):  # noqa: PERF203 - each file by itself
+            return None
+    return None
+
+
 def _with(before: Take, given: Mapping[str, Any], count: int, facts: Mapping[str, Any], seconds: float) -> Take:
     """The take with these fields, `count` people and its newest report filled in."""
     take = before

@@ -17,8 +17,7 @@ from mocap import __version__
 from mocap.errors import MocapError
 
 if TYPE_CHECKING:
-    from mocap.config import Experiment, Override
-    from mocap.dataset import Dataset
+    from mocap.config import Override
     from mocap.progress import Listener
     from mocap.take import Take
 
@@ -30,7 +29,8 @@ _EVERY = 10.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; 0 when it did what was asked, 2 for a user's mistake, 130 for Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    command = {"eval": evaluate, "joints": joints}.get(argv[0] if argv else "", capture)
+    commands = {"eval": evaluate, "export": export, "joints": joints, "report": report, "view": view}
+    command = commands.get(argv[0] if argv else "", capture)
     verbose = "-v" in argv or "--verbose" in argv
     _hush(verbose)
     try:
@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="emc",
         description="From videos of calibrated cameras, or of one, or from pictures, to a moving body.",
         epilog="Compare a result with a truth: emc eval RESULT TRUTH (emc eval --help).\n"
+        "Write a finished result in other formats: emc export RESULT --to glb (emc export --help).\n"
+        "Look at a finished result: emc view RESULT (3D); emc report RESULT makes its report.html again.\n"
         "Make est_joints.npz for unrelated pictures: emc joints SOURCE --from cpm (emc joints --help).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, metavar="FOLDER", help="where results go, in place of the experiment's output")
     add("--subs", nargs="+", metavar="VIEW", help="cameras to use (default: all)")
     add("--subs_vis", nargs="*", metavar="VIEW", help="cameras to draw the body over (default: all)")
+    add("--scale", type=float, metavar="S", help="size of the overlays as a fraction of the footage (make_video's)")
     add("--ranges", nargs=3, type=int, metavar=("START", "END", "STEP"), help="frames to use, END not included")
     add(
         "--set",
@@ -127,59 +130,40 @@ def capture(argv: Sequence[str]) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from mocap import config, dataset, pipeline
-    from mocap.take import RunContext
+    from mocap import api, config, dataset, pipeline
 
     say = (lambda text: None) if args.quiet else _say
-    data_file, exp_file = (_found(path, say) for path in (args.data, args.exp))
+    data_file, exp_file = (api.found(path, say) for path in (args.data, args.exp))
     overrides = [config.Override.of(text) for text in args.set]
     data = dataset.read_dataset(data_file, overrides=[*_of_data(overrides), *_flags(args)])
     experiment = config.read_experiment(
         exp_file,
-        overrides=[o for o in overrides if o.keys[0] != "data"],
+        overrides=[*(o for o in overrides if o.keys[0] != "data"), *_flags_of_stages(args)],
         output=args.out,
         plugins=args.allow_plugins,
     )
-    run = RunContext(output=experiment.output.absolute(), workers=args.workers or _cores(), views_drawn=data.subs_vis)
     if args.start is not None:
         pipeline.position(experiment.steps, args.start)
     with _progress(args.quiet):
-        take = dataset.first_take(data, run, **_machine())
+        take = api.load(data)
     say(_told_take(take))
     for note in take.reports[0].facts["notes"]:
         say(f"  {note}")
     for warning in take.reports[0].facts["warnings"]:
         say(f"  Warning: {warning}")
-    dataset.check_steps(data, experiment.steps)
-    pipeline.make_output(run.output)
-    with _progress(args.quiet):
-        pipeline.check(experiment.steps, take)
     if args.check:
+        with _progress(args.quiet):
+            api.check(take, experiment)
         say(f"All is well: {', '.join(s.label for s in experiment.steps)} would write to {experiment.output}.")
         return
     with _progress(args.quiet):
-        take = pipeline.run(
-            experiment.steps, take, start=args.start, tell=say, prepare=lambda: _save(experiment, data, run.output)
-        )
+        take = api.run(take, experiment, start=args.start, workers=args.workers, tell=say).take
     say(_table(take))
-    say(_paths(take, experiment.output))
+    say(_paths(take, experiment.output, page=experiment.report))
 
 
 def _say(text: str) -> None:
     print(text, flush=True)
-
-
-def _found(path: Path, say: Any) -> Path:
-    """A configuration file as named, or the one of that name that came with the program."""
-    from mocap import config
-
-    if path.exists() or path.is_absolute():
-        return path
-    shipped = config.shipped(path)
-    if shipped is None:
-        return path
-    say(f"{path} is not here; using the one that came with emc: {shipped}")
-    return shipped
 
 
 def _of_data(overrides: Sequence[Override]) -> list[Override]:
@@ -197,31 +181,16 @@ def _flags(args: argparse.Namespace) -> list[Override]:
     return [Override.given(f"--{name}", name, value) for name, value in flags.items() if value is not None]
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _flags_of_stages(args: argparse.Namespace) -> list[Override]:
+    """The flags that stand for options of stages."""
+    import dataclasses
 
+    from mocap.config import Override
 
-def _machine() -> dict[str, Any]:
-    import platform
-    from importlib import metadata
-
-    wanted = ("numpy", "scipy", "opencv-contrib-python", "mediapipe", "moderngl", "av")
-    found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
-    versions = {"mocap": __version__, "python": platform.python_version()} | {n: found.get(n) for n in wanted}
-    return {"machine": f"{platform.system()} {platform.machine()}, {_cores()} cores", "versions": versions}
-
-
-def _save(experiment: Experiment, data: Dataset, output: Path) -> None:
-    """The resolved configuration, every default filled in, as two files that run again."""
-    from mocap import config
-    from mocap.io.atomic import write_text
-
-    header = (
-        f"Written by emc {__version__}: everything this run was given, with its defaults. To run it again:\n"
-        f"emc --data {output / 'config/data.yml'} --exp {output / 'config/exp.yml'}"
-    )
-    write_text(output / "config" / "data.yml", config.dump(config.plain(data), header=header))
-    write_text(output / "config" / "exp.yml", config.dump(experiment.resolved(), header=header))
+    if args.scale is None:
+        return []
+    given = Override.given(f"--scale {args.scale:g}", "scale", args.scale)
+    return [dataclasses.replace(given, keys=("stages", "make_video", "scale"))]
 
 
 # ---------------------------------------------------------------------------------------------- progress
@@ -363,13 +332,14 @@ def _pair(label: str, person: Mapping[str, Any], key: str, unit_key: str, scale:
     return f"{label:<30}" + " ".join(told)
 
 
-def _paths(take: Take, output: Path) -> str:
+def _paths(take: Take, output: Path, *, page: bool) -> str:
     """Where everything is: each folder once."""
     files: dict[str, None] = {}
     for report in take.reports:
         for file in report.facts.get("files", ()):
             files[str(file)] = None
     lines = ["", f"Results in {output}:"]
+    files |= {"report.html": None} if page else {}
     return "\n".join([*lines, *(f"  {output / name}" for name in (*files, "report.json", "config/exp.yml"))])
 
 
@@ -434,6 +404,111 @@ def evaluate(argv: Sequence[str]) -> int:
     return 0
 
 
+# ---------------------------------------------------------------------------------------------- emc export
+
+
+def export(argv: Sequence[str]) -> int:
+    """`emc export RESULT --to FORMAT`."""
+    import inspect
+
+    from mocap import config, registry
+    from mocap.errors import DataError
+    from mocap.io.formats.base import FORMATS, Format
+    from mocap.yaml_tree import Located
+
+    known = registry.names(FORMATS.package)
+    classes = {name: registry.find(FORMATS.package, name, Format, FORMATS.kind) for name in known}  # type: ignore[type-abstract]
+    first = {name: (inspect.getdoc(cls) or "").splitlines()[0] for name, cls in classes.items()}
+    parser = argparse.ArgumentParser(
+        prog="emc export",
+        description="Writes a finished result in other formats; axes and units of each are in docs/formats.md.",
+        epilog="formats:\n" + "\n".join(f"  {name:<12}{told}" for name, told in first.items()) + "\n\n"
+        "Options of a format: emc --help-stage write.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("result", type=Path, metavar="RESULT", help="an output folder, or one person's result.npz")
+    add("--to", nargs="+", action="extend", required=True, metavar="FORMAT", help="one or more of those below")
+    add("--out", type=Path, metavar="FOLDER", help="where to (default: where RESULT is)")
+    add(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="an option: bvh.unit=m, or of one format unit=m"
+    )
+    add("--model", type=Path, metavar="MODEL", help="the body model that was fitted, where it is your own (SMPL .pkl)")
+    add("-q", "--quiet", action="store_true", help="print errors only")
+    add("-v", "--verbose", action="store_true", help="print tracebacks")
+    args = parser.parse_args(argv[1:])
+
+    names = [
+        registry.resolve(FORMATS.package, name, FORMATS.kind) for word in args.to for name in word.split(",") if name
+    ]
+    tree = Located({name: Located(None, "--to") for name in dict.fromkeys(names)}, "--to")
+    for text in args.set:
+        alone = "." not in text.partition("=")[0] and len(tree.entries) == 1
+        override = config.Override.of(f"{names[0]}.{text}" if alone else text)
+        if override.keys[0] not in tree.entries:
+            raise config.ConfigError(f"This must begin with one of {', '.join(tree.entries)}.", file=f"--set {text}")
+        tree = override.applied(tree)
+    formats = config.named_objects(tree, FORMATS, Format)
+
+    from mocap.io.finished import read_finished
+
+    people = read_finished(args.result, model=args.model, body=any(made.needs_body for made in formats.values()))
+    folder = args.out or (args.result if args.result.is_dir() else args.result.parent)
+    say = (lambda text: None) if args.quiet else _say
+    for name, made in formats.items():
+        with _progress(args.quiet):
+            written = made.write(people, folder)
+        if not written.files:
+            raise DataError(" ".join(written.warnings) or f"There is nothing to be written as {name}.")
+        for text in (*written.notes, *(f"Warning: {warning}" for warning in written.warnings)):
+            say(f"  {text}")
+        for path in written.files:
+            say(str(path))
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------- emc report, emc view
+
+
+def report(argv: Sequence[str]) -> int:
+    """`emc report RESULT`."""
+    parser = argparse.ArgumentParser(
+        prog="emc report",
+        description="Makes report.html of a finished run again: the page with its numbers, plots and videos.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("result", type=Path, metavar="RESULT", help="an output folder")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print tracebacks")
+    args = parser.parse_args(argv[1:])
+    from mocap.report import page
+
+    _say(str(page.rewrite(args.result)))
+    return 0
+
+
+def view(argv: Sequence[str]) -> int:
+    """`emc view RESULT`."""
+    parser = argparse.ArgumentParser(
+        prog="emc view",
+        description="Shows a finished result in 3D with rerun: cameras and their images, keypoints, body, error bars.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("result", type=Path, metavar="RESULT", help="an output folder, or one person's result.npz")
+    add("--save", type=Path, metavar="FILE", help="write FILE.rrd instead of opening a window")
+    add("--model", type=Path, metavar="MODEL", help="the body model that was fitted, where it is your own (SMPL .pkl)")
+    add("-v", "--verbose", action="store_true", help="print tracebacks")
+    args = parser.parse_args(argv[1:])
+    from mocap import view
+
+    for note in view.show(args.result, save=args.save, model=args.model):
+        _say(f"  {note}")
+    if args.save is not None:
+        _say(str(args.save))
+    return 0
+
+
 # ---------------------------------------------------------------------------------------------- emc joints
 
 
@@ -454,6 +529,7 @@ def joints(argv: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    from mocap.api import cores
     from mocap.detect import convert
 
     add = parser.add_argument
@@ -468,7 +544,7 @@ def joints(argv: Sequence[str]) -> int:
         parser.error(f"--workers must be at least 1, not {args.workers}")
 
     with _progress(args.quiet):
-        found = convert.lsp_joints(args.source, args.order, workers=args.workers or _cores())
+        found = convert.lsp_joints(args.source, args.order, workers=args.workers or cores())
         convert.write(found, args.out, args.source)
     say = (lambda text: None) if args.quiet else _say
     for note in found.notes:

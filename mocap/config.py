@@ -67,11 +67,14 @@ class Experiment:
 
     output: Path
     steps: tuple[Step, ...]
+    report: bool = True
+    """Whether `report.html` is written at the end."""
 
     def resolved(self) -> dict[str, Any]:
         """Everything with its defaults, as it would be written in YAML."""
         return {
             "output": str(self.output.absolute()),  # so that it holds from another folder
+            "report": self.report,
             "stages": {s.label: named_options(s.label, s.stage, STAGES) for s in self.steps},
         }
 
@@ -97,17 +100,21 @@ def read_experiment(
         if override.keys[0] in known:
             told = f'Stages are options of "stages": say --set stages.{".".join(override.keys)}=...'
             raise ConfigError(told, file=override.said)
-    _refuse_unknown(tree, ("output", "stages"), "key of an experiment")
+    _refuse_unknown(tree, ("output", "report", "stages"), "key of an experiment")
     if "stages" not in entries or not entries["stages"].entries:
         raise tree.error('The experiment has no "stages"; list them by name, as in "stages: {detect: {}, ...}".')
     written = entries.get("output")
     if output is None and (written is None or not isinstance(written.value, str)):
         raise (written or tree).error('"output" must name a folder (or give --out).')
+    report = entries.get("report")
+    page = "true" if report is None else str(report.value).casefold()
+    if report is not None and page not in (*_OFF, "on", "true", "yes"):
+        raise report.error('"report" must be true or false: whether report.html is written.')
     made = _named_entries(entries["stages"], STAGES, Stage, plugins=plugins)
     steps = tuple(Step(label, stage, where) for label, (stage, where) in made.items())
     if not steps:
         raise entries["stages"].error("Every stage is switched off.")
-    return Experiment(output if output is not None else Path(str(written.value)), steps)  # type: ignore[union-attr]
+    return Experiment(output if output is not None else Path(str(written.value)), steps, page not in _OFF)  # type: ignore[union-attr]
 
 
 def read_options(cls: type[Options], tree: Located, what: str, *, plugins: bool = False) -> Options:
@@ -123,6 +130,11 @@ def read_options(cls: type[Options], tree: Located, what: str, *, plugins: bool 
         raise
     except MocapError as error:
         raise tree.error(f"{what}: {error}") from error
+
+
+def named_objects(tree: Located, marker: Named, base: type[Options]) -> dict[str, Options]:
+    """Objects by their label, from names with options; a list of names has those of defaults."""
+    return {label: made for label, (made, _) in _named_entries(tree, marker, base, plugins=False).items()}
 
 
 def _value(tree: Located, field: Any, what: str, *, plugins: bool) -> Any:
@@ -168,7 +180,7 @@ def look_up(path: str | Path, file: str | Path) -> Path:
 
 def _named_entries(tree: Located, marker: Named, base: type, *, plugins: bool) -> dict[str, tuple[Any, Located]]:
     made = {}
-    for label, child in tree.entries.items():
+    for label, child in tree.named.items():
         if isinstance(child.value, str) and child.value.casefold() in _OFF:
             continue
         entries = dict(child.entries)
@@ -416,26 +428,61 @@ def dump(tree: Mapping[str, Any], *, header: str = "") -> str:
 # ---------------------------------------------------------------------------------------------- help
 
 
+@dataclass(frozen=True)
+class Option:
+    """What is told of one option of a stage, loss, detector or format."""
+
+    name: str
+    type: str
+    """In words."""
+    default: str | None
+    """As YAML has it; None: it must be given."""
+    help: str
+
+
+def options_of(cls: type) -> list[Option]:
+    """Every option of a class made by `options`, in order."""
+    return [
+        Option(
+            name,
+            described(field.annotation, field.metadata),
+            None if field.is_required() else _default(field),
+            field.description or "",
+        )
+        for name, field in _fields(cls).items()
+    ]
+
+
+def plugins_of(cls: type) -> list[tuple[str, str, type]]:
+    """What the options of a class may name: kind (as in "loss"), name and class of each."""
+    return [
+        (marker.kind, name, registry.find(marker.package, name, _base(field.annotation), marker.kind))
+        for field in _fields(cls).values()
+        for marker in (m for m in field.metadata if isinstance(m, Named))
+        for name in registry.names(marker.package)
+    ]
+
+
+def flow_of(stage: type[Stage]) -> dict[str, str]:
+    """What a stage needs and gives, in words."""
+    named = {told: ", ".join(sorted(getattr(stage, told))).replace("|", " or ") for told in ("needs", "gives")}
+    return {told: names or "nothing" for told, names in named.items()}
+
+
 def describe(cls: type, *, indent: str = "") -> str:
     """What `emc --help-stage` shows of a stage or loss: its purpose, then every option with type, default, help."""
     lines = [inspect.getdoc(cls) or ""]
     if issubclass(cls, Stage):
-        lines.append("")
-        named = {told: ", ".join(sorted(getattr(cls, told))).replace("|", " or ") for told in ("needs", "gives")}
-        lines += [f"{told}: {names or 'nothing'}" for told, names in named.items()]
-    fields = _fields(cls)
-    if fields:
+        lines += ["", *(f"{told}: {names}" for told, names in flow_of(cls).items())]
+    options = options_of(cls)
+    if options:
         lines += ["", "options:"]
-    for name, field in fields.items():
-        default = "" if field.is_required() else f" (default {_default(field)})"
-        lines.append(f"  {name}: {described(field.annotation, field.metadata)}{default}")
-        lines += [f"      {line}" for line in (field.description or "").splitlines()]
-    for field in fields.values():
-        for marker in (m for m in field.metadata if isinstance(m, Named)):
-            base = _base(field.annotation)
-            for name in registry.names(marker.package):
-                found = registry.find(marker.package, name, base, marker.kind)
-                lines += ["", f"{marker.kind} {name}:", describe(found, indent="  ")]
+    for option in options:
+        default = "" if option.default is None else f" (default {option.default})"
+        lines.append(f"  {option.name}: {option.type}{default}")
+        lines += [f"      {line}" for line in option.help.splitlines()]
+    for kind, name, found in plugins_of(cls):
+        lines += ["", f"{kind} {name}:", describe(found, indent="  ")]
     return "\n".join(indent + line if line else line for line in "\n".join(lines).splitlines()).rstrip()
 
 

@@ -18,6 +18,7 @@ from mocap.checkpoints import Stale, is_stored, restore, store
 from mocap.config import Step
 from mocap.errors import DataError, FlowError, SetupError, UnknownName
 from mocap.io import results
+from mocap.report import page as report_page
 from mocap.take import PERSON_FIELDS, TAKE_FIELDS, Person, Report, Take, either
 
 _LEAST_FREE = 200_000_000
@@ -69,6 +70,7 @@ def run(
     start: str | None = None,
     tell: Callable[[str], None] = lambda sentence: None,
     prepare: Callable[[], None] = lambda: None,
+    page: bool = True,
 ) -> Take:
     """The take after every stage.
 
@@ -81,6 +83,7 @@ def run(
         tell: Is given a sentence when results of an earlier run are used.
         prepare: Is called once the output folder is this run's own and what `start` needs was read back; nothing in
             the folder is changed before.
+        page: Whether `report.html` is written at the end, beside report.json.
 
     Raises:
         Stale: A result from before `start` is missing, or was made from something else.
@@ -127,6 +130,8 @@ def run(
         told = Report("quality", "quality", {"people": quality.of_take(take)})
         take = take.replace(reports=(*take.reports, told))
         results.write_report(take, complete=True)
+        if page:
+            report_page.write(take)
     return take
 
 

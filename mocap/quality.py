@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from mocap import skeletons
 from mocap.bodies.kinematics import keypoints_of
 from mocap.geometry import robust, times
 from mocap.geometry.cameras import Rig
-from mocap.take import Person, Take
+from mocap.take import Keypoints2D, Person, Take
 
 _BODY = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 _CHUNK = 2000
@@ -49,34 +51,139 @@ def reprojection(
     if skeleton is None:
         assert person.keypoints3d is not None
         skeleton = person.keypoints3d.skeleton
-    errors: dict[str, np.ndarray] = {}
-    for name, seen in person.keypoints2d.items():
-        xy, _ = skeletons.convert(seen.xy, seen.confidence, seen.skeleton, skeleton)
-        projected, _ = rig[name].project(at_times(clock, xyz, seen.timestamps))
-        errors[name] = np.linalg.norm(projected - xy, axis=-1).ravel()
+    errors = {n: e.ravel() for n, e in reprojection_errors(rig, clock, person.keypoints2d, xyz, skeleton).items()}
     if len(errors) > 1 and "all" not in errors:
         errors["all"] = np.concatenate(list(errors.values()))
     return {name: float(np.nanmedian(e)) if np.isfinite(e).any() else None for name, e in errors.items()}
 
 
-def limb_spread(xyz: Float[np.ndarray, "frames points 3"], skeleton: skeletons.Skeleton) -> float | None:
-    """How far limb lengths stray over time: the median over limbs of the robust deviation [m]; None without limbs."""
+def reprojection_errors(
+    rig: Rig,
+    clock: Float[np.ndarray, " frames"],
+    seen: Mapping[str, Keypoints2D],
+    xyz: Float[np.ndarray, "frames points 3"],
+    skeleton: skeletons.Skeleton,
+) -> dict[str, Float[np.ndarray, "frames_v points"]]:
+    """How far each projected point is from where each camera saw it [px], at the camera's own moments; NaN: missing.
+
+    What the triangulation dropped counts too.
+
+    Args:
+        rig: The cameras.
+        clock: When the frames of `xyz` are [s].
+        seen: 2D keypoints by view.
+        xyz: World points [m] of `skeleton`, NaN where missing.
+        skeleton: Of `xyz`.
+    """
+    errors = {}
+    for name, points in seen.items():
+        xy, _ = skeletons.convert(points.xy, points.confidence, points.skeleton, skeleton)
+        projected, _ = rig[name].project(at_times(clock, xyz, points.timestamps))
+        errors[name] = np.linalg.norm(projected - xy, axis=-1)
+    return errors
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A camera that from one frame on, or for a while, does not agree with the rest."""
+
+    view: str
+    start: int
+    """Place of the first of its frames."""
+    stop: int
+    """Place after the last."""
+    px: float
+    """Median reprojection error meanwhile [px]."""
+    usual_px: float
+    """What it is otherwise, of the cameras of this take [px]."""
+
+
+_WINDOW = 15
+"""Frames of the running median: fewer in a row are a person half hidden, not a camera that was moved."""
+_TIMES_USUAL, _LEAST = 3.0, 0.01
+"""A camera disagrees where its error is over so many times the usual one, and so much above [of the longer side]."""
+
+
+def disagreements(errors: Mapping[str, Float[np.ndarray, " frames"]], sides: Mapping[str, float]) -> list[Disagreement]:
+    """When cameras stopped agreeing with the others, from their reprojection errors over time; longest first.
+
+    A camera that was knocked over, or follows another person, is off by much from one frame on, until it is put right
+    again. The error is smoothed by a running median and held against the usual error: the median over the cameras of
+    what each stays below in its best tenth of frames, in parts of the image's longer side. A moved camera pulls the
+    points, and with them the errors of the others, its way: of several that begin together (within the window) only
+    those more than half as far off as the worst are told.
+
+    Args:
+        errors: Of each view, frame by frame [px], NaN where it saw nothing; of views of one frame rate.
+        sides: The longer side of each view's image [px].
+    """
+    smooth = {view: _running_median(e / sides[view]) for view, e in errors.items()}
+    smooth = {view: e for view, e in smooth.items() if np.isfinite(e).any()}
+    if not smooth:
+        return []
+    usual = float(np.median([np.nanpercentile(e, 10) for e in smooth.values()]))
+    found = []
+    for view, e in smooth.items():
+        edges = np.flatnonzero(np.diff(np.r_[0, e > max(_TIMES_USUAL * usual, usual + _LEAST), 0]))
+        for start, stop in edges.reshape(-1, 2).tolist():
+            if stop - start >= min(_WINDOW, len(e)):
+                px = float(np.nanmedian(errors[view][start:stop]))
+                found.append(Disagreement(view, start, stop, px, usual * sides[view]))
+
+    def led(a: Disagreement) -> bool:
+        return any(
+            abs(a.start - b.start) <= _WINDOW and a.px / sides[a.view] < 0.5 * b.px / sides[b.view] for b in found
+        )
+
+    return sorted((d for d in found if not led(d)), key=lambda d: d.start - d.stop)
+
+
+def _running_median(values: Float[np.ndarray, " frames"]) -> Float[np.ndarray, " frames"]:
+    """Over `_WINDOW` frames, of those that are there; NaN where fewer than a third are."""
+    half = _WINDOW // 2
+    padded = np.pad(values, half, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
+    there = np.isfinite(windows).sum(-1) >= min(_WINDOW // 3, max(len(values), 1))
+    out = np.full(len(values), np.nan)
+    out[there] = np.nanmedian(windows[there], axis=-1)
+    return out
+
+
+def limb_deviation(
+    xyz: Float[np.ndarray, "frames points 3"], skeleton: skeletons.Skeleton
+) -> Float[np.ndarray, "frames limbs"]:
+    """How much longer each limb of the skeleton is than in the median frame [m], NaN where an end is missing."""
     ends = skeleton.limb_indices()
     lengths = np.linalg.norm(xyz[:, ends[:, 0]] - xyz[:, ends[:, 1]], axis=-1)
-    lengths = lengths[:, np.isfinite(lengths).sum(0) > 1]
-    if not lengths.size:
-        return None
-    return float(np.median(robust.mad_sigma(lengths - np.nanmedian(lengths, axis=0), axis=0)))
+    median = np.full(lengths.shape[1], np.nan)
+    seen = np.isfinite(lengths).sum(0) > 1
+    if seen.any():
+        median[seen] = np.nanmedian(lengths[:, seen], axis=0)
+    return lengths - median
+
+
+def limb_spread(xyz: Float[np.ndarray, "frames points 3"], skeleton: skeletons.Skeleton) -> float | None:
+    """How far limb lengths stray over time: the median over limbs of the robust deviation [m]; None without limbs."""
+    away = limb_deviation(xyz, skeleton)
+    away = away[:, np.isfinite(away).any(0)]
+    return float(np.median(robust.mad_sigma(away, axis=0))) if away.size else None
+
+
+def acceleration(
+    clock: Float[np.ndarray, " frames"], xyz: Float[np.ndarray, "frames points 3"]
+) -> Float[np.ndarray, "inner points"]:
+    """Magnitude of the acceleration of points [m/s^2], of frames with one before and one after."""
+    step = np.diff(clock)[:, None, None]
+    velocity = np.diff(xyz, axis=0) / step
+    return np.linalg.norm(np.diff(velocity, axis=0) / (0.5 * (step[1:] + step[:-1])), axis=-1)
 
 
 def jitter(clock: Float[np.ndarray, " frames"], xyz: Float[np.ndarray, "frames points 3"]) -> float | None:
     """Median magnitude of the acceleration of points [m/s^2]; None for fewer than three frames in a row."""
     if len(clock) < 3:
         return None
-    step = np.diff(clock)[:, None, None]
-    velocity = np.diff(xyz, axis=0) / step
-    acceleration = np.linalg.norm(np.diff(velocity, axis=0) / (0.5 * (step[1:] + step[:-1])), axis=-1)
-    return float(np.nanmedian(acceleration)) if np.isfinite(acceleration).any() else None
+    found = acceleration(clock, xyz)
+    return float(np.nanmedian(found)) if np.isfinite(found).any() else None
 
 
 def _fitted(person: Person, skeleton: skeletons.Skeleton) -> np.ndarray | None:
@@ -89,7 +196,7 @@ def _fitted(person: Person, skeleton: skeletons.Skeleton) -> np.ndarray | None:
     )
 
 
-def _body_points(skeleton: skeletons.Skeleton) -> Bool[np.ndarray, " points"]:
+def body_points(skeleton: skeletons.Skeleton) -> Bool[np.ndarray, " points"]:
     """Joints of trunk and limbs: what a detector must see, unlike fingers and the face."""
     body = {f"{side}_{part}" for side in ("left", "right") for part in _BODY}
     return np.array([joint in body for joint in skeleton.joints])
@@ -110,7 +217,7 @@ def of_take(take: Take) -> list[dict[str, Any]]:
             continue
         fitted = _fitted(person, k.skeleton)
         there = k.confidence > 0
-        body = _body_points(k.skeleton)
+        body = body_points(k.skeleton)
         rig, clock = take.rig, take.timestamps
         one: dict[str, Any] = {
             "reprojection_px": {} if rig is None else reprojection(rig, clock, person, k.xyz),
@@ -134,7 +241,7 @@ def _of_one_camera(take: Take, person: Person) -> dict[str, Any]:
     `picture` names the view in a take of unrelated pictures.
     """
     view, seen = next(iter(person.keypoints2d.items()))
-    there, body = seen.confidence > 0, _body_points(seen.skeleton)
+    there, body = seen.confidence > 0, body_points(seen.skeleton)
     fitted = _fitted(person, seen.skeleton)
     away: dict[str, float | None] = {}
     if take.rig is not None and fitted is not None:

@@ -182,6 +182,8 @@ class RunContext:
     """`--subs_vis`; None draws every view, () none."""
     cache: Path | None = None
     """Where detections are kept between runs; None: under `output`."""
+    dataset: Any = None
+    """The :class:`mocap.dataset.Dataset` it was read from, which is saved with the results; None: made otherwise."""
 
 
 @dataclass(frozen=True)

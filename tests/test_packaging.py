@@ -51,6 +51,9 @@ def imported(folder: Path) -> set[str]:
 
 def test_every_library_imported_is_declared_and_every_one_declared_is_imported(repository, declared):
     required = {IMPORTED_AS.get(n, n) for n in names(declared["options"]["install_requires"])}
+    assert names(declared["options.extras_require"]["view"]) == {"rerun-sdk"}  # imported where it is asked for
+    assert names(declared["options.extras_require"]["parquet"]) == {"pyarrow"}  # likewise
+    required |= {"rerun", "pyarrow"}
     assert imported(repository / "mocap") == required | ({"tomllib"} - set(sys.stdlib_module_names))
 
 

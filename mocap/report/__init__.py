@@ -1,0 +1,1 @@
+"""The page one looks at after a run: its numbers (`facts`), and the HTML that shows them (`page`)."""
