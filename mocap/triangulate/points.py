@@ -36,6 +36,8 @@ _CHUNK = 40_000
 """Observations (views x frames x joints) worked on at once: they fit the processor's cache."""
 _SIDES_CHUNK = 400_000
 """The same where left and right are followed over time."""
+_LONG = 2.0
+"""A take of which a lag of less than a frame can be told [s]."""
 _SAMPLE_FRAMES = 600
 """Frames the noise level and the cameras' agreement are judged on."""
 
@@ -276,7 +278,9 @@ def triangulate(
     }
     warnings = [
         *(f"Camera {name} has keypoints and no calibration: it is left aside." for name in unknown),
-        *(_about_time(names, lags, fps) or _about_place(names, left_out, limit)),  # a late one seems out of place too
+        *(
+            about_time(names, lags, fps=fps, seconds=float(np.ptp(timestamps))) or _about_place(names, left_out, limit)
+        ),  # a late one seems out of place too
         *_about_views(names, points.used, points.offered),
         *_about_joints(skeleton, found),
     ]
@@ -418,9 +422,14 @@ def _between_kept(xyz: np.ndarray, dropped: np.ndarray) -> np.ndarray:
     return expected
 
 
-def _about_time(names: Sequence[str], lags: Lags, fps: float) -> list[str]:
-    """Cameras whose timestamps are off by more than can be explained."""
-    off = (np.abs(lags.lag) > np.maximum(0.4 / fps, 4 * lags.sigma)) & (lags.closer > 1.15)
+def about_time(names: Sequence[str], lags: Lags, *, fps: float, seconds: float) -> list[str]:
+    """Cameras whose timestamps are off by more than can be explained.
+
+    Less than a frame is told of takes of some length only: in a short one a detector that errs alike in neighbouring
+    frames, as while somebody spins, looks like a camera that is half a frame late.
+    """
+    least = (0.4 if seconds >= _LONG else 1.0) / fps
+    off = (np.abs(lags.lag) > np.maximum(least, 4 * lags.sigma)) & (lags.closer > 1.15)
     whom = "the other cameras" if len(names) > 2 else f"camera {names[0]}"
     return [
         f"Camera {name} seems to be {abs(lag):.3f} s {'late' if lag > 0 else 'early'} against {whom} (its rays meet "

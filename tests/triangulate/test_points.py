@@ -20,7 +20,8 @@ from mocap.io.stored_detections import read_openpose
 from mocap.skeletons import BODY25, BODY25B, COCO17
 from mocap.take import Detections, Keypoints2D
 from mocap.triangulate import points
-from mocap.triangulate.points import Triangulation, triangulate
+from mocap.triangulate.agreement import Lags
+from mocap.triangulate.points import Triangulation, about_time, triangulate
 
 T = np.arange(120) / 30
 
@@ -322,3 +323,12 @@ def test_on_a_real_recording_points_reproject_closer_than_pose2sims_and_none_it_
     assert np.median(ours_px[both]) < 0.95 * np.median(theirs_px[both])
     assert np.median(ours_px[both]) < 10.5
     assert not any("late" in w or "early" in w or "moved" in w for w in made.warnings)  # triggered together, in place
+
+
+def test_half_a_frame_late_is_told_of_long_takes_only_and_a_whole_one_of_all():
+    lags = Lags(np.array([0.0, 0.018, 0.0]), np.full(3, 0.001), np.array([1.0, 1.3, 1.0]))
+    assert not about_time("abc", lags, fps=30.0, seconds=1.3)
+    (told,) = about_time("abc", lags, fps=30.0, seconds=6.0)
+    assert "Camera b" in told and "late" in told and "-0.018" in told
+    whole = Lags(np.array([0.0, -0.05, 0.0]), np.full(3, 0.001), np.array([1.0, 1.3, 1.0]))
+    assert "early" in about_time("abc", whole, fps=30.0, seconds=1.3)[0]
