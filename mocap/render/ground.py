@@ -192,14 +192,25 @@ def _chequers(x: np.ndarray, y: np.ndarray, blur: np.ndarray) -> np.ndarray:
     One axis of a chessboard is a square wave, whose integral is a triangle wave: two samples of it give the mean.
     """
 
+    quarter = 0.25 * blur
+
     def wave(t: np.ndarray) -> np.ndarray:
         def triangle(s: np.ndarray) -> np.ndarray:
-            s = 0.5 * s
-            return np.abs(s - np.floor(s) - 0.5)
+            s -= np.floor(s)
+            s -= 0.5
+            return np.abs(s, out=s)
 
-        return 2 * (triangle(t - 0.5 * blur) - triangle(t + 0.5 * blur)) / blur
+        half = 0.5 * t
+        rising = triangle(half - quarter)
+        half += quarter
+        rising -= triangle(half)
+        return rising
 
-    return 0.5 - 0.5 * wave(x) * wave(y)
+    both = wave(x)
+    both *= wave(y)
+    both *= -2 / blur**2
+    both += 0.5
+    return both
 
 
 def _tinted(grey: np.ndarray) -> np.ndarray:
@@ -275,12 +286,18 @@ class GroundPainter:
             np.float32
         )
         board = _chequers(x / _CELL, y / _CELL, np.maximum(blur / _CELL, 1e-3))
-        r = np.sqrt((x - np.float32(centre[0])) ** 2 + (y - np.float32(centre[1])) ** 2)
-        fade = np.clip((r - self.view.reach) / (1.6 * self.view.reach), 0, 1)
-        fade = fade * fade * (3 - 2 * fade)
-        floor = (_DARK + (_LIGHT - _DARK) * board) * (1.04 - 0.04 * np.minimum(r / self.view.reach, 2))
-        grey[first:] = floor + (grey[first:] - floor) * fade
-        return np.clip(grey + 0.5, 0, 255).astype(np.uint8), x, y, first
+        r = cv2.magnitude(x - np.float32(centre[0]), y - np.float32(centre[1]))
+        r *= 1 / self.view.reach
+        fade = np.clip((r - 1) * (1 / 1.6), 0, 1)
+        fade *= fade * (3 - 2 * fade)
+        board *= _LIGHT - _DARK
+        board += _DARK
+        board *= 1.04 - 0.04 * np.minimum(r, 2)
+        below = grey[first:]  # floor + (sky - floor) fade
+        below -= board
+        below *= fade
+        below += board
+        return cv2.convertScaleAbs(grey), x, y, first  # rounded to 0 ... 255
 
     def _darken(
         self,
