@@ -46,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `emc --list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:
+        if verbose or error.filename is None:
+            raise
+        print(f"emc: {error.filename}: {error.strerror}.", file=sys.stderr)
+        return MISTAKE
 
 
 def _hush(verbose: bool) -> None:
@@ -451,10 +456,15 @@ def export(argv: Sequence[str]) -> int:
         tree = override.applied(tree)
     formats = config.named_objects(tree, FORMATS, Format)
 
+    for made in formats.values():
+        made.check()
+    folder = args.out or (args.result if args.result.is_dir() else args.result.parent)
+    if folder.is_file() or (not folder.is_dir() and folder.suffix):
+        raise config.ConfigError(f"--out {folder} must be a folder; files in it get their names from the formats.")
+
     from mocap.io.finished import read_finished
 
     people = read_finished(args.result, model=args.model, body=any(made.needs_body for made in formats.values()))
-    folder = args.out or (args.result if args.result.is_dir() else args.result.parent)
     say = (lambda text: None) if args.quiet else _say
     for name, made in formats.items():
         with _progress(args.quiet):

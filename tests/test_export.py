@@ -171,3 +171,11 @@ def test_a_mistake_in_formats_is_told_with_its_line(tmp_path, written, told):
     (tmp_path / "e.yml").write_text(f"output: o\nstages:\n  write:\n    formats: {written}\n")
     with pytest.raises(ConfigError, match=r"e\.yml:4: .*" + told):
         read_experiment(tmp_path / "e.yml")
+
+
+def test_what_cannot_be_a_folder_is_one_sentence_and_no_traceback(tmp_path, capsys):
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    for out in (taken, tmp_path / "body.glb"):
+        assert main(["export", str(tmp_path), "--to", "bvh", "--out", str(out)]) == 2
+        assert "must be a folder" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mocap.bodies.load import load_body
 from mocap.bodies.model import BodyModel
-from mocap.errors import ModelError
+from mocap.errors import DataError, ModelError
 from mocap.geometry.cameras import Rig
 from mocap.io.calibration import read_calibration
 from mocap.io.formats.base import Finished
@@ -33,6 +33,11 @@ def read_finished(path: Path, *, model: str | Path | None = None, body: bool = T
     folder = path if path.is_dir() else path.parent
     numbers = {int(m[1] or 0): p for p in folder.iterdir() if (m := _RESULT.fullmatch(p.name))} if path.is_dir() else {}
     files = [numbers[i] for i in sorted(numbers)] or [path / "result.npz" if path.is_dir() else path]
+    if path.is_dir() and not numbers and next((path / "smplify").glob("*.npz"), None) is not None:
+        raise DataError(
+            f"{path} is a result of single pictures, which has no result.npz: run it again with "
+            "--set stages.write.formats=[smplify,obj] for meshes."
+        )
     has_cameras = all((folder / name).is_file() for name in ("intri.yml", "extri.yml"))
     rig = Rig(read_calibration(folder).cameras) if has_cameras else None
     found = []

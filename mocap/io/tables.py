@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -88,18 +89,22 @@ def write_rows(file: TextIO, table: Float[np.ndarray, "rows columns"], formats: 
         file.write(text.replace("nan", "") if "nan" in text else text)
 
 
+def require_pyarrow() -> None:
+    """Raises SetupError where it is not installed."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise SetupError("Writing Parquet needs pyarrow, which is not installed; get it with: pip install pyarrow")
+
+
 def write_parquet(path: Path, table: Table) -> None:
     """A table as Apache Parquet, 64-bit; what is missing is null. Whole or not at all.
 
     Raises:
         SetupError: pyarrow is not installed.
     """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        told = "Writing Parquet needs pyarrow, which is not installed; get it with: pip install pyarrow"
-        raise SetupError(told) from error
+    require_pyarrow()
+    import pyarrow
+    import pyarrow.parquet
+
     columns = {name: pyarrow.array(values, from_pandas=True) for name, values in table.items()}
     with replacing(path) as temporary:
         pyarrow.parquet.write_table(pyarrow.table(columns), temporary)

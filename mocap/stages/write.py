@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator
 
 from mocap import registry
+from mocap.errors import DataError
 from mocap.geometry.cameras import Rig
 from mocap.io.atomic import write_text
 from mocap.io.calibration import write_calibration
@@ -22,6 +23,7 @@ from mocap.io.results import remove_left_over, result_of
 from mocap.stages.base import Stage, options
 from mocap.take import Take
 
+_DEFAULT = ("easymocap", "npz")
 _LIST = ".written.json"
 """In the output folder: the files each stage of this kind wrote there last, by its label."""
 
@@ -46,10 +48,21 @@ class Write(Stage):
     gives: ClassVar = frozenset()
 
     formats: Annotated[Mapping[str, Format], FORMATS, BeforeValidator(_by_name)] = field(
-        default_factory=lambda: _by_name(("easymocap", "npz"))
+        default_factory=lambda: _by_name(_DEFAULT)
     )
     """A list of names, or names with options: {bvh: {unit: cm}, glb: {}}. A finished result is written in further
     formats by `emc export`."""
+
+    def check(self, take: Take) -> None:
+        """What each format needs, and whether any of them has a use for unrelated pictures."""
+        for made in self.formats.values():
+            made.check()
+        others = [name for name in self._not_of_pictures() if name not in _DEFAULT]
+        if take.apart and others:
+            raise DataError(f"{', '.join(others)} cannot be written of unrelated pictures: use smplify or obj.")
+
+    def _not_of_pictures(self) -> list[str]:
+        return [name for name, f in self.formats.items() if type(f).write_picture is Format.write_picture]
 
     def __call__(self, take: Take) -> Take:
         """Writes; the report lists the files."""
@@ -91,7 +104,7 @@ class Write(Stage):
                 continue
             one = Finished(result_of(take, person)[0], person.body, Rig((take.rig[view],)), person.keypoints2d)
             parts += [Written(tuple(f.write_picture(one, take.run.output, names[view]))) for f in formats]
-        others = [name for name, f in self.formats.items() if type(f).write_picture is Format.write_picture]
+        others = self._not_of_pictures()
         told = f"Of unrelated pictures smplify/ is written, not {', '.join(others)}."
         return Written.joined([*parts, Written(notes=(told,) if others else ())])
 

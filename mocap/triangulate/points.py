@@ -36,6 +36,8 @@ _CHUNK = 40_000
 """Observations (views x frames x joints) worked on at once: they fit the processor's cache."""
 _SIDES_CHUNK = 400_000
 """The same where left and right are followed over time."""
+_SHORT = 1.0
+"""A take too short to tell a lag at all [s]."""
 _LONG = 2.0
 """A take of which a lag of less than a frame can be told [s]."""
 _SAMPLE_FRAMES = 600
@@ -428,6 +430,8 @@ def about_time(names: Sequence[str], lags: Lags, *, fps: float, seconds: float) 
     Less than a frame is told of takes of some length only: in a short one a detector that errs alike in neighbouring
     frames, as while somebody spins, looks like a camera that is half a frame late.
     """
+    if seconds < _SHORT:
+        return []
     least = (0.4 if seconds >= _LONG else 1.0) / fps
     off = (np.abs(lags.lag) > np.maximum(least, 4 * lags.sigma)) & (lags.closer > 1.15)
     whom = "the other cameras" if len(names) > 2 else f"camera {names[0]}"

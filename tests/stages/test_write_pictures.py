@@ -146,3 +146,10 @@ def test_people_who_were_not_fitted_have_no_result(tmp_path):
     take = video_take(tmp_path)
     with pytest.raises(DataError, match="a body fitted"):
         Write()(take.replace(people=(dataclasses.replace(take.people[0], motion=None),)))
+
+
+def test_a_format_that_pictures_cannot_be_written_in_is_refused_before_anything_is_computed(example, tmp_path):
+    take = pictures_take(example, tmp_path)
+    with pytest.raises(DataError, match="glb cannot be written of unrelated pictures"):
+        Write(formats=("smplify", "glb")).check(take)
+    Write().check(take)

@@ -328,6 +328,7 @@ def test_on_a_real_recording_points_reproject_closer_than_pose2sims_and_none_it_
 def test_half_a_frame_late_is_told_of_long_takes_only_and_a_whole_one_of_all():
     lags = Lags(np.array([0.0, 0.018, 0.0]), np.full(3, 0.001), np.array([1.0, 1.3, 1.0]))
     assert not about_time("abc", lags, fps=30.0, seconds=1.3)
+    assert not about_time("abc", Lags(lags.lag * 9, lags.sigma, lags.closer), fps=30.0, seconds=0.7)
     (told,) = about_time("abc", lags, fps=30.0, seconds=6.0)
     assert "Camera b" in told and "late" in told and "-0.018" in told
     whole = Lags(np.array([0.0, -0.05, 0.0]), np.full(3, 0.001), np.array([1.0, 1.3, 1.0]))

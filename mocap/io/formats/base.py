@@ -74,6 +74,9 @@ class Format(ABC):
 
     needs_body: ClassVar[bool] = True
 
+    def check(self) -> None:  # noqa: B027 - most have nothing to check
+        """Raises a MocapError for what would fail later: a library that is not installed."""
+
     @abstractmethod
     def write(self, people: Sequence[Finished], folder: Path) -> Written:
         """Writes everybody into `folder`; each file whole or not at all (:mod:`mocap.io.atomic`).

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mocap.io.formats.base import Finished, FormatOfOne, Written, options
-from mocap.io.tables import tables, write_parquet
+from mocap.io.tables import require_pyarrow, tables, write_parquet
 
 
 @options
@@ -15,6 +15,10 @@ class Parquet(FormatOfOne):
 
     suffix: ClassVar = "_*.parquet"
     needs_body: ClassVar = False
+
+    def check(self) -> None:
+        """Looks for pyarrow."""
+        require_pyarrow()
 
     def write_one(self, one: Finished, folder: Path, stem: str) -> Written:
         """Writes those that there are."""
