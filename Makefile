@@ -24,7 +24,7 @@ test:
 
 test-browser:
 	@$(PYTHON) tools/set_up.py browser
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser tests/test_view.py $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser tests/test_view.py tests/test_export.py tests/io/test_tables.py $(ARGS)
 
 lint:
 	@$(PYTHON) tools/set_up.py lint

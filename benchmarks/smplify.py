@@ -39,6 +39,7 @@ from mocap.bodies import kinematics
 from mocap.bodies.load import load_body
 from mocap.bodies.model import BodyModel
 from mocap.bodies.penetration import penetration
+from mocap.evaluate import aligned
 from mocap.fit.smplify import STAGES, PicturesFit, fit_pictures, in_unit_camera
 from mocap.geometry import rotations
 from mocap.skeletons import LSP14
@@ -125,16 +126,6 @@ def fitted(truth: Truth, noise: float, terms: Mapping[str, Term], seed: int = 0,
     plane = truth.plane + noise * rng.normal(size=truth.plane.shape) / truth.focal[:, None, None]
     seen = in_unit_camera(LSP14, plane, np.ones(plane.shape[:2]))
     return fit_pictures(truth.body, seen, terms, **options)  # type: ignore[arg-type]
-
-
-def aligned(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """`a` (n, points, 3) brought onto `b` by similarities (Umeyama, 1991)."""
-    ma, mb = a.mean(1, keepdims=True), b.mean(1, keepdims=True)
-    U, D, Vt = np.linalg.svd(np.swapaxes(b - mb, 1, 2) @ (a - ma))
-    flip = np.ones_like(D)
-    flip[:, 2] = np.sign(np.linalg.det(U @ Vt))
-    scale = (D * flip).sum(1) / ((a - ma) ** 2).sum((1, 2))
-    return scale[:, None, None] * (a - ma) @ np.swapaxes((U * flip[:, None]) @ Vt, 1, 2) + mb
 
 
 def errors(truth: Truth, fit: PicturesFit) -> tuple[np.ndarray, np.ndarray]:

@@ -480,6 +480,15 @@ def keypoints_of(
     return pose(fold(body, skeleton), betas, local_rotations(Rh, poses), Th).keypoints
 
 
+def rest_keypoints(
+    body: BodyModel, skeleton: Skeleton | str, betas: Float[np.ndarray, " betas"] | None = None
+) -> Float[np.ndarray, "keypoints 3"]:
+    """Keypoints of a shape in its rest pose, in the model's own axes [m]; of the mean shape without betas."""
+    betas = np.zeros(body.n_betas) if betas is None else betas
+    nothing = np.zeros((1, 3))
+    return keypoints_of(body, skeleton, betas, nothing, nothing, np.zeros((1, body.n_joints - 1, 3)))[0]
+
+
 def joints_of(
     body: BodyModel,
     betas: Float[np.ndarray, " betas"],

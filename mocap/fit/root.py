@@ -72,9 +72,7 @@ def fit_root(body: BodyModel, betas: Float[np.ndarray, " betas"], points: Keypoi
     if len(names) < 3:
         raise DataError(f"Skeleton {points.skeleton.name} has fewer than three of the torso's points: {names}.")
     places = points.skeleton.indices(names)
-    rest = kinematics.keypoints_of(
-        body, points.skeleton, betas, np.zeros((1, 3)), np.zeros((1, 3)), np.zeros((1, body.n_joints - 1, 3))
-    )[0, places]
+    rest = kinematics.rest_keypoints(body, points.skeleton, betas)[places]
     target, weight = points.xyz[:, places], points.confidence[:, places]
     R, Th, seen = align(rest, target, weight)
     if not seen.any():
@@ -112,9 +110,7 @@ def first_poses(
     frames = len(R)
     local = np.broadcast_to(np.eye(3), (frames, body.n_joints, 3, 3)).copy()
     local[:, 0] = R
-    rest = kinematics.keypoints_of(
-        body, points.skeleton, betas, np.zeros((1, 3)), np.zeros((1, 3)), np.zeros((1, body.n_joints - 1, 3))
-    )[0]
+    rest = kinematics.rest_keypoints(body, points.skeleton, betas)
     for side in ("left", "right"):
         for upper, hinge, end, forward in _LIMBS:
             names = [f"{side}_{part}" for part in (upper, hinge, end)]

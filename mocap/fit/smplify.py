@@ -28,7 +28,7 @@ from mocap.solve.dogleg import dogleg
 from mocap.solve.parallel import one_thread_each
 from mocap.solve.problem import Problem, State
 from mocap.solve.solution import Solution
-from mocap.take import Keypoints2D
+from mocap.take import Keypoints2D, Motion
 from mocap.terms.base import Bound, Data, Repeated, Term
 from mocap.terms.capsules import BoundCapsules
 from mocap.terms.depth import BoundDepth, Depth
@@ -111,7 +111,7 @@ def start(body: BodyModel, seen: Keypoints2D, pose: Float[np.ndarray, "joints 3"
         pose: Of the joints after the root [rad].
     """
     n = len(seen.xy)
-    xyz = _resting(body, seen.skeleton)
+    xyz = kinematics.rest_keypoints(body, seen.skeleton)
     ends = {name: seen.xy[:, seen.skeleton.index(name)] for name in TORSO if seen.skeleton.has(name)}
     nowhere = np.full((n, 2), np.nan)
 
@@ -146,12 +146,6 @@ def _nanmean(x: np.ndarray, axis: int) -> np.ndarray:
     there = np.isfinite(x)
     with np.errstate(invalid="ignore"):
         return np.where(there, x, 0.0).sum(axis) / there.sum(axis)
-
-
-def _resting(body: BodyModel, skeleton: Skeleton) -> np.ndarray:
-    identity = np.broadcast_to(np.eye(3), (1, body.n_joints, 3, 3))
-    rig = kinematics.fold(body, skeleton)
-    return kinematics.pose(rig, np.zeros(body.n_betas), identity, np.zeros((1, 3))).keypoints[0]
 
 
 def body_depth(body: BodyModel, seen: Keypoints2D) -> Float[np.ndarray, " frames"]:
@@ -378,3 +372,11 @@ def chosen(ended: Starts, pictures: int, turned: Bool[np.ndarray, " pictures"] |
         np.zeros(pictures, dtype=bool),
         ended.passes,
     )
+
+
+def in_world(state: State, camera: Camera) -> Motion:
+    """A motion in the axes of a camera as one in the world."""
+    R = state.R.copy()
+    R[:, 0] = camera.R.T @ R[:, 0]
+    vectors = rotations.log(R)
+    return Motion(vectors[:, 0], (state.Th - camera.t) @ camera.R, vectors[:, 1:])

@@ -11,14 +11,12 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from mocap.errors import DataError
 from mocap.fit.one_camera import TOGETHER, fit_video
-from mocap.fit.smplify import STAGES, Weights, fit_pictures, in_unit_camera
-from mocap.geometry import rotations
+from mocap.fit.smplify import STAGES, Weights, fit_pictures, in_unit_camera, in_world
 from mocap.geometry.cameras import Camera
 from mocap.geometry.times import nearest
 from mocap.registry import Named
-from mocap.solve.problem import State
 from mocap.stages.base import Stage, options
-from mocap.take import Keypoints2D, Motion, Person, Take
+from mocap.take import Keypoints2D, Person, Take
 from mocap.terms.base import Term
 from mocap.terms.capsules import Capsules
 from mocap.terms.hinges import Hinges
@@ -188,11 +186,3 @@ def _camera(take: Take, person: Person) -> Camera:
             "choose one with --subs."
         )
     return take.rig[next(iter(person.keypoints2d))]
-
-
-def in_world(state: State, camera: Camera) -> Motion:
-    """A motion in the axes of a camera as one in the world."""
-    R = state.R.copy()
-    R[:, 0] = camera.R.T @ R[:, 0]
-    vectors = rotations.log(R)
-    return Motion(vectors[:, 0], (state.Th - camera.t) @ camera.R, vectors[:, 1:])

@@ -88,10 +88,7 @@ def pixels_per_metre(
         skeleton: Of the keypoints.
         xy: [px], NaN where missing.
     """
-    identity = np.broadcast_to(np.eye(3), (1, body.n_joints, 3, 3))
-    rest = kinematics.pose(
-        kinematics.fold(body, skeleton), np.zeros(body.n_betas), identity, np.zeros((1, 3))
-    ).keypoints[0]
+    rest = kinematics.rest_keypoints(body, skeleton)
 
     def ratios(limbs: tuple[tuple[str, str], ...]) -> np.ndarray:
         a, b = np.array([skeleton.indices(limb) for limb in limbs if skeleton.has(*limb)], dtype=int).reshape(-1, 2).T
