@@ -261,7 +261,43 @@ SMPL24 = Skeleton(
     {"mid_hip": ("left_hip", "right_hip")},
 )
 
-SKELETONS: dict[str, Skeleton] = {s.name: s for s in (BODY25, BODY25B, COCO17, MEDIAPIPE33, LSP14, CPM14, SMPL24)}
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+_KNUCKLES = {finger: ("mcp", "pip", "dip", "tip") for finger in FINGERS} | {"thumb": ("cmc", "mcp", "ip", "tip")}
+
+
+def _hand(side: str) -> Skeleton:
+    """A hand's 21 points in the order of mediapipe and OpenPose; its wrist is not the body's, which sits elsewhere."""
+    wrist = f"{side}_hand_wrist"
+    chains = [[f"{side}_{finger}_{part}" for part in _KNUCKLES[finger]] for finger in FINGERS]
+    along = [pair for chain in chains for pair in zip((wrist, *chain), chain, strict=False)]
+    across = [(a[0], b[0]) for a, b in zip(chains[1:], chains[2:], strict=False)]
+    return Skeleton(f"{side}_hand21", (wrist, *(joint for chain in chains for joint in chain)), (*along, *across))
+
+
+LEFT_HAND21, RIGHT_HAND21 = _hand("left"), _hand("right")
+HANDS = {"left": LEFT_HAND21, "right": RIGHT_HAND21}
+
+# What a detector of hands gives: each candidate is ONE hand, whose points stand in both halves, with the confidence that
+# it is a left one and a right one; who decides which it is keeps one half.
+HANDS42 = Skeleton(
+    "hands42", (*LEFT_HAND21.joints, *RIGHT_HAND21.joints), (*LEFT_HAND21.limbs, *RIGHT_HAND21.limbs)
+)
+
+# A body with its hands: mediapipe's 33 points, then the left hand's 21 and the right one's.
+MEDIAPIPE75 = Skeleton(
+    "mediapipe75",
+    (*MEDIAPIPE33.joints, *HANDS42.joints),
+    (*MEDIAPIPE33.limbs, *HANDS42.limbs),
+    MEDIAPIPE33.derived,
+    MEDIAPIPE33.unsure,
+)
+
+SKELETONS: dict[str, Skeleton] = {
+    s.name: s
+    for s in (
+        BODY25, BODY25B, COCO17, MEDIAPIPE33, LSP14, CPM14, SMPL24, LEFT_HAND21, RIGHT_HAND21, HANDS42, MEDIAPIPE75
+    )
+}  # fmt: skip
 
 
 def fittable(

@@ -20,6 +20,20 @@ SMPL_JOINTS = tuple(
 
 
 @dataclass(frozen=True, eq=False)
+class PoseSpace:
+    """How poses of some joints are distributed: principal components about a mean, as MANO's files have for its hand
+    (Romero et al., "Embodied hands", 2017)."""
+
+    joint_names: tuple[str, ...]
+    mean: Float[np.ndarray, " d"]
+    """Rotation vectors of those joints, one after the other [rad]: d is three times their number."""
+    components: Float[np.ndarray, "n d"]
+    """Orthonormal rows."""
+    deviation: Float[np.ndarray, " n"]
+    """Standard deviation along each component [rad]."""
+
+
+@dataclass(frozen=True, eq=False)
 class BodyModel:
     """An SMPL-format model: a template deformed by shape and pose, skinned to a tree of joints.
 
@@ -48,6 +62,10 @@ class BodyModel:
     """Keypoints by the name of their skeleton: (keypoints, vertices), rows sum to 1, over the POSED mesh."""
     colours: Float[np.ndarray, "vertices 3"] | None = None
     """Vertex colours in [0, 1], when the model has some."""
+    pose_spaces: tuple[PoseSpace, ...] = ()
+    """Of the hands, where the model's file has them."""
+    expressiondirs: Float[np.ndarray, "vertices 3 expressions"] | None = None
+    """What facial expressions do (SMPL-X); the face is left at rest."""
 
     def __post_init__(self) -> None:
         vertices, joints = self.weights.shape
