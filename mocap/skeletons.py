@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -262,7 +263,7 @@ SMPL24 = Skeleton(
 )
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
-_KNUCKLES = {finger: ("mcp", "pip", "dip", "tip") for finger in FINGERS} | {"thumb": ("cmc", "mcp", "ip", "tip")}
+_KNUCKLES = dict.fromkeys(FINGERS, ("mcp", "pip", "dip", "tip")) | {"thumb": ("cmc", "mcp", "ip", "tip")}
 
 
 def _hand(side: str) -> Skeleton:
@@ -270,18 +271,16 @@ def _hand(side: str) -> Skeleton:
     wrist = f"{side}_hand_wrist"
     chains = [[f"{side}_{finger}_{part}" for part in _KNUCKLES[finger]] for finger in FINGERS]
     along = [pair for chain in chains for pair in zip((wrist, *chain), chain, strict=False)]
-    across = [(a[0], b[0]) for a, b in zip(chains[1:], chains[2:], strict=False)]
+    across = [(a[0], b[0]) for a, b in pairwise(chains[1:])]
     return Skeleton(f"{side}_hand21", (wrist, *(joint for chain in chains for joint in chain)), (*along, *across))
 
 
 LEFT_HAND21, RIGHT_HAND21 = _hand("left"), _hand("right")
 HANDS = {"left": LEFT_HAND21, "right": RIGHT_HAND21}
 
-# What a detector of hands gives: each candidate is ONE hand, whose points stand in both halves, with the confidence that
-# it is a left one and a right one; who decides which it is keeps one half.
-HANDS42 = Skeleton(
-    "hands42", (*LEFT_HAND21.joints, *RIGHT_HAND21.joints), (*LEFT_HAND21.limbs, *RIGHT_HAND21.limbs)
-)
+# What a detector of hands gives: each candidate is ONE hand, whose points stand in both halves, with the confidence
+# that it is a left one and a right one; who decides which it is keeps one half.
+HANDS42 = Skeleton("hands42", (*LEFT_HAND21.joints, *RIGHT_HAND21.joints), (*LEFT_HAND21.limbs, *RIGHT_HAND21.limbs))
 
 # A body with its hands: mediapipe's 33 points, then the left hand's 21 and the right one's.
 MEDIAPIPE75 = Skeleton(
