@@ -10,7 +10,7 @@ help:
 	@echo "make test-browser  set up, then test the report page and exports in a headless Chromium, and emc view"
 	@echo "make lint     set up, then check style, types and which floor imports which"
 	@echo "make docs     set up, then build the documentation into build/docs; its warnings are errors"
-	@echo "make body     build the embedded body anew (tools/build_body.py)"
+	@echo "make body     build the embedded body and hands anew (tools/build_body.py, tools/build_hands.py)"
 	@echo "make example  render the example take anew (tools/make_example.py); CMU=FILE.npz has the motions"
 	@echo "make clean    remove the environment, caches and output"
 
@@ -42,6 +42,7 @@ docs:
 body:
 	@$(PYTHON) tools/set_up.py tools
 	@$(BIN)/python tools/build_body.py all
+	@$(BIN)/python tools/build_hands.py
 
 example:
 	@test -n "$(CMU)" || { echo "Say where the CMU clips are: make example CMU=cmu_30fps.npz" >&2; exit 2; }

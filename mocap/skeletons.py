@@ -68,6 +68,10 @@ class Skeleton:
         """By how much each joint's place may be off [m]: `unsure`, and 0 for the rest."""
         return np.array([self.unsure.get(joint, 0.0) for joint in self.joints])
 
+    def of_hands(self) -> Bool[np.ndarray, " joints"]:
+        """Which joints are of a hand's 21: small, close together, and seen with less of an error than a body's."""
+        return np.isin(self.joints, HANDS42.joints)
+
     def mirrored(self) -> Int[np.ndarray, " joints"]:
         """For each joint the place of its left-right counterpart (itself when it has none)."""
 
@@ -291,10 +295,14 @@ MEDIAPIPE75 = Skeleton(
     MEDIAPIPE33.unsure,
 )
 
+# EasyMocap's body with hands: OpenPose's BODY_25, then the left hand and the right one.
+BODYHAND67 = Skeleton("bodyhand67", (*BODY25.joints, *HANDS42.joints), (*BODY25.limbs, *HANDS42.limbs), BODY25.derived)
+
 SKELETONS: dict[str, Skeleton] = {
     s.name: s
     for s in (
-        BODY25, BODY25B, COCO17, MEDIAPIPE33, LSP14, CPM14, SMPL24, LEFT_HAND21, RIGHT_HAND21, HANDS42, MEDIAPIPE75
+        BODY25, BODY25B, COCO17, MEDIAPIPE33, LSP14, CPM14, SMPL24, LEFT_HAND21, RIGHT_HAND21, HANDS42,
+        MEDIAPIPE75, BODYHAND67,
     )
 }  # fmt: skip
 

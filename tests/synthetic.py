@@ -78,17 +78,17 @@ def ring_rig(n: int = 4, *, radius: float = 4.0, height: float = 1.5, seed: int 
 
 
 def data_of(body: BodyModel, betas: np.ndarray, motion: tuple[np.ndarray, ...], *, shift: float = 0.0) -> Data:
-    """Perfect 3D and 2D keypoints of a motion at 30 fps; cameras see `shift` of a frame after the take's clock."""
+    """Perfect 3D and 2D keypoints, of the body's last set, of a motion at 30 fps; cameras see `shift` of a frame after
+    the take's clock."""
     Rh, Th, poses = motion
     frames = len(Rh)
     clock = np.arange(frames) / 30
-    xyz = kinematics.keypoints_of(body, "body25", betas, Rh, Th, poses)
+    skeleton = skeletons.get(list(body.regressors)[-1])
+    xyz = kinematics.keypoints_of(body, skeleton, betas, Rh, Th, poses)
     ones = np.ones(xyz.shape[:2])
-    points = Keypoints3D.of(skeletons.BODY25, xyz, ones, np.broadcast_to(1e-4 * np.eye(3), (*xyz.shape, 3)), 0 * ones)
+    points = Keypoints3D.of(skeleton, xyz, ones, np.broadcast_to(1e-4 * np.eye(3), (*xyz.shape, 3)), 0 * ones)
     rig = ring_rig()
     later = np.minimum(np.arange(frames) + 1, frames - 1)
     between = (1 - shift) * xyz + shift * xyz[later]
-    seen = {
-        c.name: Keypoints2D.of(skeletons.BODY25, clock + shift / 30, c.project(between)[0], ones) for c in rig.cameras
-    }
+    seen = {c.name: Keypoints2D.of(skeleton, clock + shift / 30, c.project(between)[0], ones) for c in rig.cameras}
     return Data(body, clock, points, seen, rig)

@@ -11,7 +11,7 @@ from mocap.errors import UnknownName
 SETS = list(skeletons.SKELETONS.values())
 names = [s.name for s in SETS]
 COUNTS = {"body25": 25, "body25b": 25, "coco17": 17, "mediapipe33": 33, "lsp14": 14, "cpm14": 14, "smpl24": 24}
-COUNTS |= {"left_hand21": 21, "right_hand21": 21, "hands42": 42, "mediapipe75": 75}
+COUNTS |= {"left_hand21": 21, "right_hand21": 21, "hands42": 42, "mediapipe75": 75, "bodyhand67": 67}
 
 
 @pytest.mark.parametrize("s", SETS, ids=names)

@@ -398,24 +398,35 @@ def mirrored_joints() -> Int[np.ndarray, " joints"]:
 # ---------------------------------------------------------------------------------------------------------- regression
 
 
-def joint_regressor(
+def joint_rows(
     people: Float[np.ndarray, "n vertices 3"],
     joints: Float[np.ndarray, "n joints 3"],
     weights: Float[np.ndarray, "vertices joints"],
-    mirror: Int[np.ndarray, " vertices"],
+    parents: Int[np.ndarray, " joints"],
     *,
+    strangers: tuple[int, ...] = (),
     vertices: int = 200,
     ridge: float = 0.02,
 ) -> Float[np.ndarray, "joints vertices"]:
-    """Signed sparse weights, rows sum to 1, that give the joints from the shaped mesh; symmetric by construction."""
+    """Signed sparse weights, rows sum to 1, that give the joints from the shaped mesh.
+
+    Args:
+        people: Shapes in the rest pose [m].
+        joints: Their joints [m].
+        weights: Skin weights: a joint is told from the vertices that it, its parent and its children lead.
+        parents: Of the joints.
+        strangers: Joints whose vertices tell nothing of their parent.
+        vertices: How many a row has.
+        ridge: Against large weights of both signs [m].
+    """
     mean, mean_joints = people.mean(0), joints.mean(0)
-    out = np.zeros((24, people.shape[1]))
-    for j in range(24):
+    out = np.zeros((len(parents), people.shape[1]))
+    for j in range(len(parents)):
         near = weights[:, j] > 0.02
-        if PARENTS[j] >= 0:
-            near |= weights[:, PARENTS[j]] > 0.3
-        for child in np.flatnonzero(np.equal(PARENTS, j)):
-            if child not in (joint("left_collar"), joint("right_collar")):
+        if parents[j] >= 0:
+            near |= weights[:, parents[j]] > 0.3
+        for child in np.flatnonzero(np.equal(parents, j)):
+            if child not in strangers:
                 near |= weights[:, child] > 0.5
         index = np.flatnonzero(near)
         index = index[np.argsort(np.linalg.norm(mean[index] - mean_joints[j], axis=1))[:900]]
@@ -427,6 +438,17 @@ def joint_regressor(
         b[-len(index) - 1] = 10.0
         row = np.linalg.lstsq(a, b, rcond=None)[0]
         out[j, index] = row / row.sum()
+    return out
+
+
+def joint_regressor(
+    people: Float[np.ndarray, "n vertices 3"],
+    joints: Float[np.ndarray, "n joints 3"],
+    weights: Float[np.ndarray, "vertices joints"],
+    mirror: Int[np.ndarray, " vertices"],
+) -> Float[np.ndarray, "joints vertices"]:
+    """:func:`joint_rows` of the body, symmetric by construction."""
+    out = joint_rows(people, joints, weights, PARENTS, strangers=(joint("left_collar"), joint("right_collar")))
     swap = mirrored_joints()
     left = np.array([not name.startswith("right_") for name in SMPL_JOINTS])
     out[~left] = out[swap][~left][:, mirror]  # right joints are the left ones seen in the mirror
@@ -450,8 +472,11 @@ class Shape:
     """RMS distance of people not fitted to their best ten betas [m]."""
 
 
-def shape_space(people: Float[np.ndarray, "n vertices 3"]) -> Shape:
-    """Principal components, one standard deviation each; the first makes people taller, the others are signed alike."""
+def shape_space(people: Float[np.ndarray, "n vertices 3"], axis: int = 1) -> Shape:
+    """Principal components, one standard deviation each; the first makes people taller, the others are signed alike.
+
+    `axis` is the one along which taller is told; for hands it is x.
+    """
     fitted, tested = np.split(people.reshape(len(people), -1).astype(float), [int(0.85 * len(people))])
     mean = fitted.mean(0)
     centred = fitted - mean
@@ -459,8 +484,8 @@ def shape_space(people: Float[np.ndarray, "n vertices 3"]) -> Shape:
     values, vectors = values[::-1], vectors[:, ::-1]
     basis = (vectors[:, :N_BETAS].T @ centred) / np.sqrt(values[:N_BETAS, None])
     template = mean.reshape(-1, 3)
-    top, bottom = template[:, 1].argmax(), template[:, 1].argmin()
-    growth = basis.reshape(N_BETAS, -1, 3)[:, top, 1] - basis.reshape(N_BETAS, -1, 3)[:, bottom, 1]
+    top, bottom = template[:, axis].argmax(), template[:, axis].argmin()
+    growth = basis.reshape(N_BETAS, -1, 3)[:, top, axis] - basis.reshape(N_BETAS, -1, 3)[:, bottom, axis]
     basis *= np.where(growth < 0, -1.0, 1.0)[:, None]
     scale = np.sqrt(values[:N_BETAS] / (len(fitted) - 1))
     rest = tested - mean

@@ -1,4 +1,4 @@
-"""Angles of joints as biomechanics has them, of a body with SMPL's joints: docs/angles.md.
+"""Angles of joints as biomechanics has them, of a body with SMPL's joints or of hands: docs/angles.md.
 
 Axes of every segment: x to the front, y up, z to the right, in the anatomical zero: standing upright, arms hanging,
 palms to the thighs. The model's own rest pose is that but for the arms, which a T-pose stretches out to the sides. The
@@ -10,6 +10,9 @@ knee as Grood and Suntay (1983): all flexion (z), then abduction (x), then rotat
 a mathematically rigorous definition ..." (2001). Shoulder: tilt and torsion (Campeau-Lecours et al., "Alternative
 representation of the shoulder orientation based on the tilt-and-torsion angles", 2020), since the ISB's y-x-y has its
 gimbal lock where arms hang.
+
+Fingers have axes of their own, along their bones (:func:`mocap.bodies.ranges.bone_axes`), and their zero is the hand
+laid flat: flexion, then abduction, then twist, as Wu et al. part II (2005) has them.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from mocap.bodies.ranges import bone_axes, finger_of
 from mocap.errors import DataError
 from mocap.geometry import rotations
 from mocap.geometry.cardan import unbroken_cardan
+from mocap.skeletons import HANDS
 
 _OF_MODEL = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
 """Of coordinates in the model's axes (x left, y up, z front), those to the front, up and to the right."""
@@ -42,6 +47,8 @@ _SIDED = {
     "elbow": ("elbow",),
     "wrist": ("wrist",),
 }
+_TO_WRIST = ("spine1", "spine2", "spine3", *(f"{{side}}_{part}" for part in ("collar", "shoulder", "elbow", "wrist")))
+"""From the root of a body to a hand."""
 _HANGING = {"shoulder": (False, True), "elbow": (True, True), "wrist": (True, True)}
 """Whether the segments above and below a joint belong to an arm, which hangs in the anatomical zero."""
 
@@ -118,6 +125,59 @@ def joint_rotations(
     return found
 
 
+def finger_rotations(
+    joint_names: Sequence[str],
+    Rh: Float[np.ndarray, "frames 3"],
+    poses: Float[np.ndarray, "frames posed_joints 3"],
+    joints: Float[np.ndarray, "frames joints 3"],
+) -> dict[str, Float[np.ndarray, "frames 3 3"]]:
+    """Rotations of fingers' bones against the bone before, the identity in the flat hand.
+
+    Axes x of flexion, y of abduction, z of twist. Where the bones point in the rest pose, and with it their axes, is
+    read off the first frame.
+
+    Args:
+        joint_names: The body's joints, the root first.
+        Rh: Rotation through the world [rad].
+        poses: Local rotations of the joints after the root [rad].
+        joints: Places of the joints in the world [m].
+
+    Returns:
+        `left_index_mcp`, `left_index_pip`, ..., `right_thumb_cmc` ..., as far as the body has fingers.
+    """
+    place = {name: i for i, name in enumerate(joint_names)}
+    found = {}
+    for side, hand in HANDS.items():
+        for first in [name for name in joint_names if (f := finger_of(name)) is not None and f[::2] == (side, 1)]:
+            chain = [f"{first[:-1]}{k}" for k in (1, 2, 3)]
+            if not all(name in place for name in chain):
+                continue
+            R = rotations.exp(Rh[0])
+            for name in (part.format(side=side) for part in _TO_WRIST):
+                R = R @ rotations.exp(poses[0, place[name] - 1]) if place.get(name, 0) > 0 else R
+            finger, axes = first[:-1].removeprefix(f"{side}_"), np.eye(3)
+            knuckles = [joint for joint in hand.joints if joint.startswith(first[:-1])]
+            for i, name in enumerate(chain):
+                R = R @ rotations.exp(poses[0, place[name] - 1])
+                if i < 2:  # the last bone, whose end is no joint, goes on as the one before
+                    axes = bone_axes(side, finger, R.T @ (joints[0, place[chain[i + 1]]] - joints[0, place[name]]))
+                found[knuckles[i]] = axes @ rotations.exp(poses[:, place[name] - 1]) @ axes.T
+    return found
+
+
+def _finger_angles(R: Mapping[str, Float[np.ndarray, "frames 3 3"]]) -> dict[str, Float[np.ndarray, " frames"]]:
+    """`left_index_mcp_flexion`, `left_index_mcp_abduction`, `left_index_pip_flexion` ... [degrees]."""
+    found = {}
+    for name, angles in unbroken_angles(R, dict.fromkeys(R, "XYZ")).items():
+        side, finger, knuckle = name.split("_")
+        found[f"{name}_flexion"] = np.degrees(angles[:, 0])
+        if knuckle == "cmc" or (knuckle == "mcp" and finger != "thumb"):
+            # away from the middle finger; that one, and the thumb, toward the thumb's side
+            sign = (1 if side == "right" else -1) * (-1 if finger in ("ring", "pinky") else 1)
+            found[f"{name}_abduction"] = sign * np.degrees(angles[:, 1])
+    return found
+
+
 def _tilt_torsion(R: Float[np.ndarray, "frames joints 3 3"]) -> Float[np.ndarray, "frames joints 3"]:
     """z and x of the turn that tilts y the shortest way, and the turn about y before it [rad], going on over time.
 
@@ -161,21 +221,28 @@ def unbroken_angles(
 
 
 def joint_angles(
-    joint_names: Sequence[str], Rh: Float[np.ndarray, "frames 3"], poses: Float[np.ndarray, "frames posed_joints 3"]
+    joint_names: Sequence[str],
+    Rh: Float[np.ndarray, "frames 3"],
+    poses: Float[np.ndarray, "frames posed_joints 3"],
+    joints: Float[np.ndarray, "frames joints 3"] | None = None,
 ) -> JointAngles:
-    """Named and signed angles of a motion, in degrees; zero when standing upright with hanging arms.
+    """Named and signed angles of a motion, in degrees; zero when standing upright with hanging arms and flat hands.
 
     Args:
-        joint_names: The body's joints, the root first; those of SMPL, SMPL-H or SMPL-X.
+        joint_names: The body's joints, the root first; those of SMPL, SMPL-H, SMPL-X or MANO.
         Rh: Rotation through the world, z up [rad].
         poses: Local rotations of the joints after the root [rad].
+        joints: Places of the joints in the world [m], for the angles of fingers; None leaves these out.
 
     Raises:
-        DataError: The body has none of the joints, as a hand by itself.
+        DataError: The body has none of the joints.
     """
     R = joint_rotations(joint_names, Rh, poses)
-    if not R:
-        raise DataError(f"Joint angles are of bodies with SMPL's joints; this one has {', '.join(joint_names[:5])} ...")
+    fingers = {} if joints is None else finger_rotations(joint_names, Rh, poses, joints)
+    if not R and not fingers:
+        raise DataError(
+            f"Joint angles are of bodies with SMPL's joints and of hands; this one has {', '.join(joint_names[:5])} ..."
+        )
     kinds = {name: name.split("_", 1)[-1] for name in R}
     angles = unbroken_angles(R, {name: _ANGLES[kind][0] for name, kind in kinds.items()})
     # the radius turns in the elbow and, in a fit, in the wrist too: both are the forearm's
@@ -190,4 +257,7 @@ def joint_angles(
             whole = name.replace("elbow", "forearm") if angle == "pronation" else name
             names.append(f"{whole}_{angle}")
             columns.append(sign * np.degrees(angles[name][:, i]))
+    for name, degrees in _finger_angles(fingers).items():
+        names.append(name)
+        columns.append(degrees)
     return JointAngles(tuple(names), np.stack(columns, axis=1))

@@ -155,17 +155,24 @@ class Posed:
 
 
 def keypoint_matrix(body: BodyModel, skeleton: Skeleton) -> csr_array:
-    """Regressor (keypoints, vertices) of a skeleton: the body's own, or by name from one it has that has every point.
+    """Regressor (keypoints, vertices) of a skeleton: the body's own, or by name from those it has.
+
+    One that has every point is taken before several that have them all together.
 
     Raises:
-        UnknownName: No regressor of this body has all points of `skeleton`.
+        UnknownName: Some point of `skeleton` is in no regressor of this body.
     """
     if skeleton.name in body.regressors:
         return body.regressors[skeleton.name]
-    for name, matrix in body.regressors.items():
-        by_name = skeletons.conversion(skeletons.get(name), skeleton)
-        if by_name.any(1).all():
-            return csr_array(csr_array(by_name) @ matrix)
+    by_name = {name: skeletons.conversion(skeletons.get(name), skeleton) for name in body.regressors}
+    missing = np.ones(len(skeleton), dtype=bool)
+    rows = csr_array((len(skeleton), len(body.v_template)))
+    for name in sorted(by_name, key=lambda name: not by_name[name].any(1).all()):
+        new = missing & by_name[name].any(1)
+        rows = rows + csr_array(by_name[name] * new[:, None]) @ body.regressors[name]
+        missing &= ~new
+    if not missing.any():
+        return csr_array(rows)
     raise UnknownName(f'keypoint regressor of body "{body.name}"', skeleton.name, body.regressors)
 
 

@@ -11,50 +11,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import sparse
 from scipy.sparse import csr_array
 
 from mocap import skeletons
-from mocap.bodies.model import SMPL_JOINTS, BodyModel
-from mocap.bodies.regressors import parse_offsets, with_offsets
+from mocap.bodies.known_meshes import known_regressors
+from mocap.bodies.model import MANO_JOINTS, SMPL_JOINTS, BodyModel, PoseSpace
+from mocap.bodies.regressors import parse_offsets
 from mocap.bodies.unpickle import load_pickle
 from mocap.errors import BadFile, MissingFile, ModelError, UnknownName
 
 GENDERS = ("neutral", "female", "male")
 EMBEDDED = Path(__file__).parent / "data" / "embedded.npz"
+EMBEDDED_HANDS = EMBEDDED.with_name("hands.npz")
+INCLUDED = ("embedded", "embedded_hands", "embedded_left_hand", "embedded_right_hand")
+"""Names of the bodies that ship with the package."""
 MODEL_KEYS = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table", "f")
-SMPL_VERTICES = 6890
+POSE_KEYS = tuple(f"hands_{what}{side}" for what in ("mean", "components", "coeffs") for side in ("", "l", "r"))
+OPTIONAL_KEYS = (*POSE_KEYS, "expressiondirs")
+"""What only MANO, SMPL-H and SMPL-X have."""
+EXPRESSIONS = 10
+"""How many facial expressions of SMPL-X are kept, as in its users' programs."""
+FREE_HAND = 0.4
+"""Standard deviation of a hand's pose along each component where the file is silent about it [rad]: fingers bend by
+about so much in everyday use, with no direction preferred."""
 
-# Points that SMPL's own joints lack, as vertices of its mesh: the numbers the field uses.
-SMPL_VERTEX = {
-    "nose": 332, "right_eye": 6260, "left_eye": 2800, "right_ear": 4071, "left_ear": 583, "left_big_toe": 3216,
-    "left_small_toe": 3226, "left_heel": 3387, "right_big_toe": 6617, "right_small_toe": 6624, "right_heel": 6787,
-    "head_top": 411, "left_thumb_tip": 2746, "left_index_tip": 2319, "left_pinky_tip": 2673, "right_thumb_tip": 6191,
-    "right_index_tip": 5782, "right_pinky_tip": 6133,
-}  # fmt: skip
-
-# mediapipe's points that SMPL has no vertex number for, as combinations of those it has. Fitted to the included body's
-# shapes (within 5 to 8 mm); the right side is alike.
-SMPL_COMBINED = {
-    "left_eye_inner": {"left_eye": 0.83, "right_eye": 0.17},
-    "left_eye_outer": {"left_eye": 1.21, "right_eye": -0.21},
-    "mouth_left": {
-        "nose": 0.46, "left_eye": 0.30, "right_eye": 0.20, "left_ear": 0.37, "right_ear": 0.10, "head_top": -0.43,
-    },
-    "left_index": {"left_wrist": 0.60, "left_thumb_tip": -0.36, "left_index_tip": 0.99, "left_pinky_tip": -0.23},
-    "left_pinky": {"left_wrist": 0.56, "left_thumb_tip": -0.39, "left_index_tip": 0.39, "left_pinky_tip": 0.44},
-    "left_thumb": {"left_wrist": 0.59, "left_thumb_tip": 0.35, "left_index_tip": 0.20, "left_pinky_tip": -0.14},
-}  # fmt: skip
-
-_FINGERS = tuple(f"{finger}{k}" for finger in ("index", "middle", "pinky", "ring", "thumb") for k in (1, 2, 3))
-_HANDS = tuple(f"{side}_{finger}" for side in ("left", "right") for finger in _FINGERS)
+_HANDS = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in MANO_JOINTS[1:])
 JOINT_NAMES = {
     24: SMPL_JOINTS,
     52: (*SMPL_JOINTS[:22], *_HANDS),  # SMPL-H
     55: (*SMPL_JOINTS[:22], "jaw", "left_eye_smplhf", "right_eye_smplhf", *_HANDS),  # SMPL-X
-    16: ("wrist", *_FINGERS),  # MANO
+    16: MANO_JOINTS,
 }
+"""By how many joints there are; MANO's are named with their side: see :func:`hand_joints`."""
 _BY_SIZE = {25: "body25", 17: "coco17", 33: "mediapipe33", 14: "lsp14"}
 
 
@@ -130,20 +120,24 @@ def unpack_posedirs(arrays: Mapping[str, np.ndarray]) -> Float[np.ndarray, "vert
 
 
 def embedded_arrays(path: Path = EMBEDDED) -> dict[str, np.ndarray]:
-    """The stored arrays of the body that `tools/build_body.py` made."""
+    """The stored arrays of the body that `tools/build_body.py` made, or of the hands of `tools/build_hands.py`."""
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
+
+
+def _dense_weights(arrays: Mapping[str, np.ndarray], joints: int) -> Float[np.ndarray, "vertices joints"]:
+    index, value = arrays["weights_index"], arrays["weights_value"].astype(np.float32)
+    weights = np.zeros((len(index), joints), np.float32)
+    np.put_along_axis(weights, index.astype(np.int64), value, 1)
+    return weights / weights.sum(1, keepdims=True)
 
 
 def unpack_embedded(arrays: Mapping[str, np.ndarray], gender: str, name: str = "embedded") -> BodyModel:
     """One gender of the stored body."""
     v_template = arrays[f"v_template_{gender}"].astype(np.float32)
     vertices = len(v_template)
-    index, value = arrays["weights_index"], arrays["weights_value"].astype(np.float32)
     parents = arrays["parents"].astype(np.int64)
-    weights = np.zeros((vertices, len(parents)), np.float32)
-    np.put_along_axis(weights, index.astype(np.int64), value, 1)
-    weights /= weights.sum(1, keepdims=True)
+    weights = _dense_weights(arrays, len(parents))
     shapedirs = arrays[f"shapedirs_{gender}"] * np.float32(arrays["shapedirs_step"])
     posedirs = unpack_posedirs(arrays)
     J_regressor = unpack_rows("J_regressor", arrays, vertices)
@@ -172,9 +166,131 @@ def unpack_embedded(arrays: Mapping[str, np.ndarray], gender: str, name: str = "
     )
 
 
-@lru_cache(maxsize=3)
-def _embedded(gender: str) -> BodyModel:
-    return unpack_embedded(embedded_arrays(), gender)
+def hand_joints(side: str) -> tuple[str, ...]:
+    """MANO's joints, named with their side."""
+    return tuple(f"{side}_{joint}" for joint in MANO_JOINTS)
+
+
+def unpack_hand(arrays: Mapping[str, np.ndarray], side: str) -> BodyModel:
+    """One of the stored hands, in MANO's format; the left one is the stored one in the mirror."""
+    mirror = np.array([1 if side == "right" else -1, 1, 1], np.float32)
+    v_template = arrays["v_template"].astype(np.float32) * mirror
+    vertices, parents = len(v_template), arrays["parents"].astype(np.int64)
+    weights = _dense_weights(arrays, len(parents) + 1)  # over the elbow too: a hand alone has none, its wrist leads
+    weights[:, 0] += weights[:, -1]
+    weights = np.ascontiguousarray(weights[:, :-1])
+    shapedirs = arrays["shapedirs"] * np.float32(arrays["shapedirs_step"]) * mirror[:, None]
+    # a finger's bone leads its skin alone but about its joints: no blend shapes (see tools/build_hands.py)
+    posedirs = np.zeros((vertices, 3, 9 * (len(parents) - 1)), np.float32)
+    J_regressor = unpack_rows("J_regressor", arrays, vertices)
+    faces = arrays["faces"].astype(np.int64)[:, :: 1 if side == "right" else -1]
+    known = arrays.get(f"hash_{side}")
+    return BodyModel(
+        name=f"embedded_{side}_hand",
+        gender="neutral",
+        content_hash=content_hash(v_template, shapedirs, posedirs, weights, J_regressor, parents, faces)
+        if known is None
+        else str(known),
+        v_template=v_template,
+        shapedirs=shapedirs,
+        posedirs=posedirs,
+        weights=weights,
+        J_regressor=J_regressor,
+        parents=parents,
+        faces=np.ascontiguousarray(faces),
+        joint_names=hand_joints(side),
+        regressors={f"{side}_hand21": unpack_rows("keypoints.hand21", arrays, vertices)},
+        colours=arrays["colours"].astype(np.float32) / 255,
+    )
+
+
+def _placed(rows: csr_array, where: Int[np.ndarray, " hand"], vertices: int) -> csr_array:
+    """Rows over a hand's vertices as rows over those of the body that it is a part of."""
+    return csr_array((rows.data, where[rows.indices], rows.indptr), shape=(len(rows.indptr) - 1, vertices))
+
+
+OF_THE_HAND = ("wrist", "index", "pinky", "thumb")
+"""Points of mediapipe33 that sit in the hand; other sets have the wrist."""
+
+
+def _with_finger_points(
+    body: BodyModel, arrays: Mapping[str, np.ndarray], hands: Mapping[str, np.ndarray]
+) -> dict[str, csr_array]:
+    """The body's keypoints where its fingers move: those of the hand anew, and the hands' own 21."""
+    vertices = len(body.v_template)
+    points, of_hand, frame = (
+        unpack_rows(key, hands, len(hands["vertices"]))
+        for key in ("keypoints.hand21", "keypoints.of_the_hand", "frame.wrist")
+    )
+    offsets = parse_offsets(str(arrays["mediapipe_offsets"]), str(EMBEDDED))
+    plain, seen, by_hand = {}, {}, {}
+    for k, side in enumerate(("left", "right")):
+        where = hands["vertices"][:, k].astype(np.int64)
+        by_hand[f"{side}_hand21"] = _placed(points, where, vertices)
+        plain[f"{side}_wrist"] = _placed(of_hand, where, vertices)[[0]]
+        # the mirror turns the wrist's x axis round
+        axes = csr_array(frame * np.array([[1.0 if side == "right" else -1.0], [1], [1]]))
+        moved = csr_array(np.array([offsets[f"{side}_{name}"].offset for name in OF_THE_HAND]))
+        rows = _placed(csr_array(of_hand + moved @ axes), where, vertices)
+        seen |= {f"{side}_{name}": rows[[i]] for i, name in enumerate(OF_THE_HAND)}
+    out = {}
+    for name, rows in body.regressors.items():
+        new = seen if name == "mediapipe33" else plain
+        joints = skeletons.get(name).joints
+        out[name] = csr_array(sparse.vstack([new.get(joint, rows[[k]]) for k, joint in enumerate(joints)]))
+    out |= by_hand
+    out["mediapipe75"] = csr_array(sparse.vstack([out[n] for n in ("mediapipe33", "left_hand21", "right_hand21")]))
+    return out
+
+
+def unpack_with_hands(arrays: Mapping[str, np.ndarray], hands: Mapping[str, np.ndarray], gender: str) -> BodyModel:
+    """One gender of the stored body with joints in its fingers: 52, in SMPL-H's order.
+
+    Mesh, betas, and the joints and blend shapes of the body are the stored body's own.
+    """
+    body = unpack_embedded(arrays, gender)
+    vertices, names = len(body.v_template), JOINT_NAMES[52]
+    own = _dense_weights(hands, len(hands["parents"]) + 1)
+    J_hand = unpack_rows("J_regressor", hands, len(own))
+    weights = np.zeros((vertices, len(names)), np.float32)
+    weights[:, :22] = body.weights[:, :22]
+    parents = np.concatenate([body.parents[:22], np.zeros(30, np.int64)])
+    rows = [body.J_regressor[:22]]
+    for k, side in enumerate(("left", "right")):
+        where = hands["vertices"][:, k].astype(np.int64)
+        joints = np.array([names.index(f"{side}_{name}") for name in (*MANO_JOINTS, "elbow")])
+        weights[where] = 0.0
+        weights[np.ix_(where, joints)] = own
+        parents[joints[1:-1]] = joints[hands["parents"][1:]]
+        rows.append(_placed(csr_array(J_hand[1:]), where, vertices))
+    # joints 22 and 23, the whole hands, are not turned where the blend shapes were learned: theirs are zero
+    posedirs = np.zeros((vertices, 3, 9 * (len(names) - 1)), np.float32)
+    posedirs[..., : 9 * 21] = body.posedirs[..., : 9 * 21]
+    J_regressor = csr_array(sparse.vstack(rows))
+    known = hands.get(f"hash_{gender}")
+    return dataclasses.replace(
+        body,
+        name="embedded_hands",
+        content_hash=content_hash(body.v_template, body.shapedirs, posedirs, weights, J_regressor, parents, body.faces)
+        if known is None
+        else str(known),
+        posedirs=posedirs,
+        weights=weights,
+        J_regressor=J_regressor,
+        parents=parents,
+        joint_names=names,
+        regressors=_with_finger_points(body, arrays, hands),
+    )
+
+
+@lru_cache(maxsize=4)
+def _embedded(name: str, gender: str) -> BodyModel:
+    if name == "embedded":
+        return unpack_embedded(embedded_arrays(), gender)
+    hands = embedded_arrays(EMBEDDED_HANDS)
+    if name == "embedded_hands":
+        return unpack_with_hands(embedded_arrays(), hands, gender)
+    return unpack_hand(hands, "left" if "left" in name else "right")
 
 
 # ------------------------------------------------------------------------------------------------- the user's own
@@ -208,10 +324,10 @@ def _read_npz(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
 
 def _read_model(path: Path) -> dict[str, Any]:
     if path.suffix == ".npz":
-        return _read_npz(path, MODEL_KEYS)
+        return _read_npz(path, (*MODEL_KEYS, *OPTIONAL_KEYS))
     if path.suffix != ".pkl":
         raise BadFile(path, "a body model is a .pkl or .npz file in SMPL's format.")
-    loaded = load_pickle(path.read_bytes(), path, keys=MODEL_KEYS)
+    loaded = load_pickle(path.read_bytes(), path, keys=(*MODEL_KEYS, *OPTIONAL_KEYS))
     return loaded if isinstance(loaded, dict) else {}
 
 
@@ -242,8 +358,26 @@ def _file_gender(path: Path, gender: str) -> str:
     return gender
 
 
-def _model_path(model: str | Path, gender: str) -> Path:
-    """The model file; in a folder, the one named like the gender (SMPL_NEUTRAL.pkl)."""
+def _file_side(path: Path) -> str | None:
+    """The side of a hand that a file's name says: MANO_LEFT."""
+    words = path.stem.lower().replace("-", "_").split("_")
+    return next((side for side in ("left", "right") if side in words), None)
+
+
+def _models(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix in (".pkl", ".npz"))
+
+
+def sides_in(model: str | Path) -> tuple[str, ...]:
+    """The hands a folder has models of by name; none for anything else."""
+    path = Path(model).expanduser()
+    if str(model) in INCLUDED or not path.is_dir():
+        return ()
+    return tuple(sorted({side for p in _models(path) if (side := _file_side(p)) is not None}))
+
+
+def _model_path(model: str | Path, gender: str, side: str | None) -> Path:
+    """The model file; in a folder, the one named like the hand (MANO_LEFT.pkl) or the gender (SMPL_NEUTRAL.pkl)."""
     path = Path(model).expanduser()
     if not path.is_dir():
         if not path.is_file():
@@ -252,12 +386,13 @@ def _model_path(model: str | Path, gender: str) -> Path:
             )
             raise MissingFile(path, what="Body model", remedy=remedy)
         return path
-    files = sorted(p for p in path.iterdir() if p.suffix in (".pkl", ".npz"))
-    fitting = [p for p in files if _file_gender(p, "") == gender]
+    files = _models(path)
+    fitting = [p for p in files if (_file_gender(p, "") == gender if side is None else _file_side(p) == side)]
     if len(fitting) != 1:
         found = ", ".join(p.name for p in files) or "no .pkl or .npz file"
         why = "no" if not fitting else "more than one"
-        raise ModelError(f"Body model folder {path} holds {why} {gender} model (found {found}); give the file itself.")
+        what = f"{gender} model" if side is None else f"model of a {side} hand (MANO_{side.upper()}.pkl)"
+        raise ModelError(f"Body model folder {path} holds {why} {what} (found {found}); give the file itself.")
     return fitting[0]
 
 
@@ -329,43 +464,42 @@ def read_regressor(path: Path, vertices: int, skeleton: str | None) -> tuple[str
     return skeleton, csr_array(rows / sums[:, None])
 
 
-def _other_side(name: str) -> str:
-    swap = {"left": "right", "right": "left"}
-    return "_".join(swap.get(word, word) for word in name.split("_"))
+def _pose_spaces(path: Path, data: Mapping[str, Any], joint_names: tuple[str, ...]) -> tuple[PoseSpace, ...]:
+    """How the hands' poses are distributed, where the file says so."""
+    out = []
+    for side in ("left", "right"):
+        ending = "" if len(joint_names) == len(MANO_JOINTS) else side[0]
+        names = hand_joints(side)[1:]
+        d = 3 * len(names)
+        mean, components, coeffs = (f"hands_{what}{ending}" for what in ("mean", "components", "coeffs"))
+        if not set(names) <= set(joint_names) or mean not in data or components not in data:
+            continue
+        centre = _numbers(path, mean, np.ravel(data[mean]), 1).astype(float)
+        rows = _numbers(path, components, data[components], 2).astype(float)
+        if centre.shape != (d,) or rows.shape[1] != d or len(rows) > d:
+            raise BadFile(
+                path, f"{mean} is {centre.shape} and {components} {rows.shape}; (45,) and (45, 45) are right."
+            )
+        deviation = np.full(len(rows), FREE_HAND)
+        if coeffs in data:
+            seen = _numbers(path, coeffs, data[coeffs], 2).astype(float)
+            if seen.shape[1] < len(rows) or len(seen) < 2:
+                raise BadFile(path, f"{coeffs} is {seen.shape}; a row a pose with {len(rows)} columns is right.")
+            deviation = seen[:, : len(rows)].std(0)
+        # orthonormal in MANO's files; whatever they are, the same distribution by rows that are
+        _, scale, axes = np.linalg.svd(deviation[:, None] * rows, full_matrices=False)
+        if not np.allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-3):
+            rows, deviation = axes, scale
+        out.append(PoseSpace(names, centre, rows, deviation))
+    return tuple(out)
 
 
-def _smpl_regressors(body: BodyModel) -> dict[str, csr_array]:
-    """Keypoints of SMPL's own mesh: its joints for the limbs, known vertices for face, fingers and feet.
-
-    J_regressor was made for the rest mesh and is used on the POSED mesh here, as the field's keypoint regressors are
-    (EasyMocap's J_regressor_body25 does so too): a joint found so is millimetres from the one the limb turns about.
-    mediapipe33 has mediapipe's systematic offsets, as they were learned on the included body.
-    """
-    J = body.J_regressor.toarray()
-    rows: dict[str, np.ndarray] = {name: np.eye(1, SMPL_VERTICES, v)[0] for name, v in SMPL_VERTEX.items()}
-    for name in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist"):
-        for side in ("left", "right"):
-            rows[f"{side}_{name}"] = J[SMPL_JOINTS.index(f"{side}_{name}")]
-    rows["upper_neck"] = J[SMPL_JOINTS.index("head")]
-    rows["neck"] = 0.5 * (rows["left_shoulder"] + rows["right_shoulder"])
-    rows["mid_hip"] = 0.5 * (rows["left_hip"] + rows["right_hip"])
-    rows |= {f"{side}_foot_index": rows[f"{side}_big_toe"] for side in ("left", "right")}
-    for name, parts in SMPL_COMBINED.items():
-        rows[name] = np.einsum("p,pv->v", list(parts.values()), [rows[part] for part in parts])
-        mirrored = [rows[_other_side(part)] for part in parts]
-        rows[_other_side(name)] = np.einsum("p,pv->v", list(parts.values()), mirrored)
-    out = {
-        name: csr_array(np.stack([rows[j] for j in skeletons.get(name).joints]))
-        for name in ("body25", "body25b", "coco17", "lsp14", "mediapipe33")
-    }
-    with np.load(EMBEDDED, allow_pickle=False) as archive:
-        offsets = parse_offsets(str(archive["mediapipe_offsets"]), str(EMBEDDED))
-    betas = np.random.default_rng(0).normal(0, 1, (40, body.n_betas))
-    people = body.v_template + np.einsum("vcb,nb->nvc", body.shapedirs, betas)
-    out["mediapipe33"] = with_offsets(
-        out["mediapipe33"], offsets, people.astype(float), body.weights.astype(float), body.posedirs, body.joint_names
-    )
-    return out
+def _expressions(shapedirs: np.ndarray, joints: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """SMPL-X's shape and expression directions, which lie in one array: 10 and 10 columns, or 300 and 100."""
+    shapes = 300 if shapedirs.shape[-1] >= 400 else 10
+    if joints != 55 or shapedirs.shape[-1] <= shapes:
+        return shapedirs, None
+    return shapedirs[..., :shapes], shapedirs[..., shapes : shapes + EXPRESSIONS]
 
 
 def _user_body(path: Path, gender: str, n_betas: int) -> BodyModel:
@@ -374,16 +508,27 @@ def _user_body(path: Path, gender: str, n_betas: int) -> BodyModel:
     if missing:
         raise BadFile(path, f"has no {', '.join(missing)}; a model in SMPL's format has {', '.join(MODEL_KEYS)}.")
     v_template = _numbers(path, "v_template", data["v_template"], 2)
-    shapedirs = _numbers(path, "shapedirs", data["shapedirs"], 3)[..., :n_betas]
+    shapedirs = _numbers(path, "shapedirs", data["shapedirs"], 3)
     posedirs = _numbers(path, "posedirs", data["posedirs"], 3)
     weights = _numbers(path, "weights", data["weights"], 2)
     J_dense = _numbers(path, "J_regressor", data["J_regressor"], 2)
     faces = _numbers(path, "f", data["f"], 2).astype(np.int64)
     parents = _parents(path, _numbers(path, "kintree_table", data["kintree_table"], 2))
     vertices, joints = len(v_template), len(parents)
+    expressiondirs = None
+    if "expressiondirs" in data:
+        expressiondirs = _numbers(path, "expressiondirs", data["expressiondirs"], 3)[..., :EXPRESSIONS]
+    else:
+        shapedirs, expressiondirs = _expressions(shapedirs, joints)
+    shapedirs = shapedirs[..., :n_betas]
     expected = {
         "v_template": (v_template, (vertices, 3)),
         "shapedirs": (shapedirs, (vertices, 3, shapedirs.shape[-1])),
+        **(
+            {}
+            if expressiondirs is None
+            else {"expressiondirs": (expressiondirs, (vertices, 3, expressiondirs.shape[-1]))}
+        ),
         "posedirs": (posedirs, (vertices, 3, 9 * (joints - 1))),
         "weights": (weights, (vertices, joints)),
         "J_regressor": (J_dense, (joints, vertices)),
@@ -400,9 +545,13 @@ def _user_body(path: Path, gender: str, n_betas: int) -> BodyModel:
         np.ascontiguousarray(a, dtype=np.float32) for a in (v_template, shapedirs, posedirs, weights)
     )
     J_regressor = csr_array(J_dense.astype(float))
+    names = JOINT_NAMES.get(joints, tuple(f"joint_{k}" for k in range(joints)))
+    if joints == len(MANO_JOINTS):
+        J = J_regressor @ v_template
+        names = hand_joints("right" if J[1:, 0].mean() < J[0, 0] else "left")  # x is to the subject's left
     body = BodyModel(
         name=path.stem,
-        gender=_file_gender(path, gender),
+        gender=_file_gender(path, "neutral" if joints == len(MANO_JOINTS) else gender),
         content_hash=content_hash(v_template, shapedirs, posedirs, weights, J_regressor, parents, faces),
         v_template=v_template,
         shapedirs=shapedirs,
@@ -411,12 +560,14 @@ def _user_body(path: Path, gender: str, n_betas: int) -> BodyModel:
         J_regressor=J_regressor,
         parents=parents,
         faces=faces,
-        joint_names=JOINT_NAMES.get(joints, tuple(f"joint_{k}" for k in range(joints))),
+        joint_names=names,
         regressors={},
+        pose_spaces=_pose_spaces(path, data, names),
+        expressiondirs=None if expressiondirs is None else np.ascontiguousarray(expressiondirs, dtype=np.float32),
     )
-    if len(v_template) == SMPL_VERTICES and joints in (24, 52):
-        return dataclasses.replace(body, regressors=_smpl_regressors(body))
-    return body
+    with np.load(EMBEDDED, allow_pickle=False) as archive:
+        offsets = parse_offsets(str(archive["mediapipe_offsets"]), str(EMBEDDED))
+    return dataclasses.replace(body, regressors=known_regressors(body, offsets))
 
 
 def load_body(
@@ -426,18 +577,22 @@ def load_body(
     regressor: str | Path | None = None,
     skeleton: str | None = None,
     n_betas: int = 10,
+    side: str | None = None,
 ) -> BodyModel:
     """A body in SMPL's format, with its keypoint regressors.
 
     Args:
-        model: "embedded", the body that is included; a `.pkl` or `.npz` in SMPL's format (SMPL, SMPL-H, SMPL-X, MANO),
-            from which arrays are taken and no code is run; or a folder of them named by gender (SMPL_FEMALE.pkl).
+        model: "embedded", the body that is included, or "embedded_hands", the same with joints in its fingers (SMPL-H's
+            52), or "embedded_left_hand", "embedded_right_hand", in MANO's format; a `.pkl` or `.npz` in SMPL's format
+            (SMPL, SMPL-H, SMPL-X, MANO), from which arrays are taken and no code is run; or a folder of them named by
+            gender (SMPL_FEMALE.pkl) or side (MANO_LEFT.pkl).
         gender: "neutral", "female" or "male". A file whose name says its gender has that one.
         regressor: The user's keypoint regressor over the posed mesh, `.npy` or `.npz`, (keypoints, vertices); it comes
             before the body's own of that skeleton.
         skeleton: Which keypoints the regressor gives; None tells by their number (25 body25, 17 coco17, 33 mediapipe33,
             14 lsp14).
         n_betas: How many shape coefficients of the user's file are kept, at most.
+        side: "left" or "right" where a hand is wanted: chooses in a folder; another model is refused.
 
     Raises:
         MissingFile, BadFile, UnsafeFile, ModelError, UnknownName: In one sentence, with the file.
@@ -446,7 +601,17 @@ def load_body(
         raise UnknownName("gender", gender, GENDERS)
     if skeleton is not None:
         skeletons.get(skeleton)
-    body = _embedded(gender) if str(model) == "embedded" else _user_body(_model_path(model, gender), gender, n_betas)
+    body = (
+        _embedded(str(model), "neutral" if str(model).endswith("_hand") else gender)
+        if str(model) in INCLUDED
+        else _user_body(_model_path(model, gender, side), gender, n_betas)
+    )
+    if side is not None and body.joint_names != hand_joints(side):
+        what = f"of a {body.joint_names[0].split('_')[0]} hand" if body.n_joints == len(MANO_JOINTS) else "of no hand"
+        raise ModelError(
+            f"{model} is a model {what}, but a {side} hand is to be fitted: give MANO_{side.upper()}.pkl, or a folder "
+            'with MANO_LEFT.pkl and MANO_RIGHT.pkl, or "embedded" for the hands that are included.'
+        )
     if regressor is None:
         return body
     name, rows = read_regressor(Path(regressor).expanduser(), len(body.v_template), skeleton)

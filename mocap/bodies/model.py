@@ -17,6 +17,11 @@ SMPL_JOINTS = tuple(
     "neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
     "left_hand right_hand".split()
 )
+MANO_JOINTS = (
+    "wrist",
+    *(f"{finger}{k}" for finger in ("index", "middle", "pinky", "ring", "thumb") for k in (1, 2, 3)),
+)
+"""Of either hand: each finger's from the palm outwards; a thumb's first is where its metacarpal meets the wrist."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +48,7 @@ class BodyModel:
     """
 
     name: str
-    """"embedded", or the stem of the user's file."""
+    """"embedded", "embedded_hands" and so on, or the stem of the user's file."""
     gender: str
     content_hash: str
     """First 16 hex digits of the SHA-256 of the numbers: betas are bound to it."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy import sparse
 from scipy.sparse import csr_array
 
 from mocap import skeletons
+from mocap.bodies.model import MANO_JOINTS
 from mocap.errors import DataError
 
 POSE_SPREAD = 0.3  # about the standard deviation of an entry of R - I in motion
@@ -58,7 +61,8 @@ def rigid_rows(
     """
     mean = people.mean(0)
     own = weights[:, joints].sum(1)
-    candidates = np.flatnonzero(own >= min(0.9, np.sort(own)[-2 * vertices]))
+    # of a finger there may be fewer vertices than asked for; those of others tell nothing of where it turns
+    candidates = np.flatnonzero(own >= max(min(0.9, np.sort(own)[-2 * vertices]), 0.5 * own.max()))
     middle = targets.mean((0, 1)) if total else mean[candidates].mean(0)
     candidates = candidates[np.argsort(np.linalg.norm(mean[candidates] - middle, axis=1))]
     index = candidates[farthest_points(mean[candidates], vertices)]
@@ -85,6 +89,43 @@ def rigid_rows(
     out = np.zeros((targets.shape[1], people.shape[1]))
     out[:, index] = solution.T
     return csr_array(out)
+
+
+def hand_rows(
+    people: Float[np.ndarray, "people vertices 3"],
+    points: Float[np.ndarray, "people 16 3"],
+    weights: Float[np.ndarray, "vertices joints"],
+    posedirs: Float[np.ndarray, "vertices 3 features"],
+    joint_names: tuple[str, ...],
+    side: str,
+    tips: Mapping[str, Float[np.ndarray, " vertices"]],
+    *,
+    vertices: int,
+) -> csr_array:
+    """A hand's 21 points over the posed mesh, each joint fixed where it turns, so that bones keep their lengths.
+
+    Args:
+        people: Shapes in the rest pose [m], of a hand or of a body with hands.
+        points: The wrist as detectors see it, and the joints after it in MANO's order [m].
+        weights: Skin weights.
+        posedirs: Pose blend shapes [m].
+        joint_names: The model's.
+        side: "left" or "right".
+        tips: By finger, the weights of its tip.
+        vertices: How many tell of a joint.
+    """
+
+    def fixed(name: str, *led: str) -> csr_array:
+        numbers = [joint_names.index(f"{side}_{joint}") for joint in led]
+        target = points[:, [MANO_JOINTS.index(name)]]
+        return rigid_rows(people, target, weights, posedirs, *numbers, total=1.0, vertices=vertices)
+
+    rows = [fixed("wrist", "wrist")]
+    for finger in skeletons.FINGERS:
+        chain = ("wrist", *(f"{finger}{k}" for k in (1, 2, 3)))
+        rows += [fixed(joint, before, joint) for before, joint in itertools.pairwise(chain)]
+        rows.append(csr_array(tips[finger][None]))
+    return csr_array(sparse.vstack(rows))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def geman_mcclure(
 
 
 def cauchy(
-    s: Float[np.ndarray, "*batch"], scale: float = 1.0
+    s: Float[np.ndarray, "*batch"], scale: float | Float[np.ndarray, ...] = 1.0
 ) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
     """rho = c log(1 + s / c) with c = scale^2, and rho' = c / (c + s)."""
     c = scale * scale

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mocap.bodies.load import load_body
+from mocap.bodies.load import INCLUDED, load_body
 from mocap.bodies.model import BodyModel
+from mocap.bodies.ranges import side_of
 from mocap.errors import DataError, ModelError
 from mocap.geometry.cameras import Rig
 from mocap.io.calibration import read_calibration
@@ -21,8 +22,8 @@ def read_finished(path: Path, *, model: str | Path | None = None, body: bool = T
 
     Args:
         path: The folder or the file.
-        model: The body model the betas belong to, where it is not the included one: a file in SMPL's format, or a
-            folder of such by gender.
+        model: The body model the betas belong to, where it is not an included one: a file in SMPL's format, or a
+            folder of such by gender, or of hands by side.
         body: Whether the body model is needed; without it none is loaded.
 
     Raises:
@@ -57,11 +58,16 @@ def body_of(result: Result, file: Path, model: str | Path | None = None) -> Body
         model: See :func:`read_finished`.
     """
     assert result.shapes is not None
-    if model is None and result.body != "embedded":
+    if model is None and result.body not in INCLUDED:
         raise ModelError(
             f'{file}: the body is "{result.body}" ({result.gender}), a model that is not included: give its file, as '
             f"in --model {result.body}.pkl."
         )
-    loaded = load_body(model or "embedded", gender=result.gender or "neutral", n_betas=len(result.shapes))
+    loaded = load_body(
+        model or str(result.body),
+        gender=result.gender or "neutral",
+        n_betas=len(result.shapes),
+        side=side_of(result.joint_names or ()),
+    )
     result.check_body(loaded)
     return loaded

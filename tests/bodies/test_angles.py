@@ -8,14 +8,17 @@ from scipy.spatial.transform import Rotation
 from synthetic import random_motion
 
 from mocap.bodies.angles import JointAngles, joint_angles, joint_rotations
-from mocap.bodies.kinematics import joints_of
-from mocap.bodies.load import load_body
+from mocap.bodies.kinematics import joints_of, keypoints_of
+from mocap.bodies.load import JOINT_NAMES, load_body
 from mocap.bodies.model import SMPL_JOINTS
+from mocap.bodies.ranges import joint_ranges
 from mocap.errors import DataError
 from mocap.geometry import rotations
+from mocap.skeletons import HANDS
 
 UPRIGHT = np.array([np.pi / 2, 0, 0])
 """Stands in the world, z up, and looks along -y."""
+FINGER_JOINTS = JOINT_NAMES[16][1:]
 X, Y, Z = np.eye(3)
 """The model's: to the left, up, to the front."""
 ARMS_DOWN = {"left_shoulder": -90 * Z, "right_shoulder": 90 * Z}
@@ -220,7 +223,92 @@ def test_rotations_of_joints_are_the_product_of_the_model_s_up_to_its_axes():
     )
 
 
-def test_a_body_with_fewer_joints_has_fewer_angles_and_a_hand_none():
+def test_a_body_with_fewer_joints_has_fewer_angles_and_none_of_them_is_told():
     assert "left_wrist_flexion" not in joint_angles(SMPL_JOINTS[:20], np.zeros((2, 3)), np.zeros((2, 19, 3))).names
-    with pytest.raises(DataError, match="SMPL's joints"):
-        joint_angles(("wrist", "index1"), np.zeros((2, 3)), np.zeros((2, 1, 3)))
+    with pytest.raises(DataError, match="SMPL's joints and of hands"):
+        joint_angles(("tail1", "tail2"), np.zeros((2, 3)), np.zeros((2, 1, 3)))
+
+
+# ------------------------------------------------------------------------------------------------------------- fingers
+
+# the joint, the motion of which component of its own axes [degrees], the angle, and what the tip comes nearer to (or
+# goes away from): a witness that the name of the angle is right
+FINGERS = [
+    ("index1", [30, 0, 0], "index_mcp_flexion", None),
+    ("ring2", [30, 0, 0], "ring_pip_flexion", None),
+    ("pinky3", [30, 0, 0], "pinky_dip_flexion", None),
+    ("thumb1", [30, 0, 0], "thumb_cmc_flexion", None),
+    ("thumb3", [30, 0, 0], "thumb_ip_flexion", None),
+    ("index1", [0, 15, 0], "index_mcp_abduction", "middle_mcp"),
+    ("middle1", [0, 15, 0], "middle_mcp_abduction", "pinky_mcp"),
+    ("ring1", [0, -15, 0], "ring_mcp_abduction", "middle_mcp"),
+    ("pinky1", [0, -15, 0], "pinky_mcp_abduction", "middle_mcp"),
+    ("thumb1", [0, 15, 0], "thumb_cmc_abduction", "index_mcp"),
+]
+
+
+def hand_at(side: str, turns: dict[str, list[float]]) -> tuple[JointAngles, dict[str, np.ndarray]]:
+    """Angles of a hand that is somewhere in the world, and its points as it lies in the model's axes.
+
+    `turns` by the joints' own axes [degrees], of a right hand.
+    """
+    body = load_body(f"embedded_{side}_hand")
+    ranges = joint_ranges(body.joint_names[1:], body)
+    own = np.zeros((1, 15, 3))
+    for name, turn in turns.items():
+        mirror = [1, 1, 1] if side == "right" else [1, -1, -1]
+        own[0, body.joint_names.index(f"{side}_{name}") - 1] = np.radians(turn) * mirror
+    poses, betas, none = ranges.vectors(own), np.array([0.5, -1.0]), np.zeros((1, 3))
+    Rh = np.array([[0.4, -0.7, 1.1]])
+    found = joint_angles(body.joint_names, Rh, poses, joints_of(body, betas, Rh, none + 1, poses))
+    at = keypoints_of(body, f"{side}_hand21", betas, none, none, poses)[0]
+    return found, dict(zip((name.partition("_")[2] for name in HANDS[side].joints), at, strict=True))
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(("joint", "turn", "angle", "away"), FINGERS)
+def test_a_finger_s_motion_is_its_own_angle_alone_and_of_one_sign_on_both_sides(side, joint, turn, angle, away):
+    rest, flat = hand_at(side, {})
+    np.testing.assert_allclose(rest.degrees, 0, atol=1e-9)
+    found, points = hand_at(side, {joint: turn})
+    wanted = dict.fromkeys(found.names, 0.0) | {f"{side}_{angle}": max(np.abs(turn))}
+    # a hand of another shape: its bones, and with them its axes, are not quite those of the ranges' mean shape
+    np.testing.assert_allclose(found.degrees[0], [wanted[name] for name in found.names], atol=1.0)
+    tip = f"{joint[:-1]}_tip"
+    if away is None:
+        below = (points[tip] - flat[tip])[1]
+        assert below < -0.002 or joint.startswith("thumb")  # fingers to the palm, which looks down
+        if joint.startswith("thumb"):  # the thumb across the palm
+            assert np.linalg.norm(points[tip] - flat["pinky_mcp"]) < np.linalg.norm(flat[tip] - flat["pinky_mcp"])
+    else:
+        assert np.linalg.norm(points[tip] - flat[away]) > np.linalg.norm(flat[tip] - flat[away]) + 0.003
+
+
+def test_fingers_of_a_body_have_the_angles_they_have_alone_and_the_body_keeps_its_own():
+    body = load_body("embedded_hands")
+    Rh, Th, poses = random_motion(4, 5, body.n_joints, spread=0.3)
+    betas = np.zeros(body.n_betas)
+    joints = joints_of(body, betas, Rh, Th, poses)
+    found = joint_angles(body.joint_names, Rh, poses, joints)
+    plain = joint_angles(SMPL_JOINTS[:22], Rh, poses[:, :21])
+    assert found.names[: len(plain.names)] == plain.names and len(found.names) == len(plain.names) + 2 * 20
+    np.testing.assert_allclose(found.degrees[:, : len(plain.names)], plain.degrees)
+    own = np.array([body.joint_names.index(f"right_{name}") for name in ("wrist", *FINGER_JOINTS)])
+    names = tuple(body.joint_names[i] for i in own)
+    # as if the wrist were the root
+    R = np.broadcast_to(np.eye(3), (5, 3, 3))
+    for name in (
+        "pelvis",
+        "spine1",
+        "spine2",
+        "spine3",
+        "right_collar",
+        "right_shoulder",
+        "right_elbow",
+        "right_wrist",
+    ):
+        i = body.joint_names.index(name)
+        R = R @ rotations.exp(Rh if i == 0 else poses[:, i - 1])
+    alone = joint_angles(names, rotations.log(R), poses[:, own[1:] - 1], joints[:, own])
+    for name in alone.names:
+        np.testing.assert_allclose(found.of(name), alone.of(name), atol=1e-6)
