@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mocap import skeletons
-from mocap.bodies.kinematics import keypoints_of
+from mocap.bodies.kinematics import fold, keypoints_of
+from mocap.errors import UnknownName
 from mocap.geometry import robust, times
 from mocap.geometry.cameras import Rig
 from mocap.take import Keypoints2D, Person, Take
@@ -188,7 +189,11 @@ def jitter(clock: Float[np.ndarray, " frames"], xyz: Float[np.ndarray, "frames p
 
 def _fitted(person: Person, skeleton: skeletons.Skeleton) -> np.ndarray | None:
     body, shape, motion = person.body, person.shape, person.motion
-    if body is None or shape is None or motion is None or skeleton.name not in body.regressors:
+    if body is None or shape is None or motion is None:
+        return None
+    try:
+        fold(body, skeleton)
+    except UnknownName:
         return None
     parts = [slice(i, i + _CHUNK) for i in range(0, len(motion.Rh), _CHUNK)]
     return np.concatenate(
@@ -197,7 +202,10 @@ def _fitted(person: Person, skeleton: skeletons.Skeleton) -> np.ndarray | None:
 
 
 def body_points(skeleton: skeletons.Skeleton) -> Bool[np.ndarray, " points"]:
-    """Joints of trunk and limbs: what a detector must see, unlike fingers and the face."""
+    """Joints of trunk and limbs: what a detector must see, unlike fingers and the face. Of a hand alone all points."""
+    hands = skeleton.of_hands()
+    if hands.all():
+        return hands
     body = {f"{side}_{part}" for side in ("left", "right") for part in _BODY}
     return np.array([joint in body for joint in skeleton.joints])
 
@@ -205,8 +213,8 @@ def body_points(skeleton: skeletons.Skeleton) -> Bool[np.ndarray, " points"]:
 def of_take(take: Take) -> list[dict[str, Any]]:
     """For each person: reprojection [px] by camera, share of joints found, limb spread [m], jitter [m/s^2].
 
-    And of a fitted body: the median distance of its keypoints from the points [m]. Of people without points in 3D, seen
-    by one camera, what there is of it: see :func:`_of_one_camera`.
+    `hand` says which side a hand alone is of. And of a fitted body: the median distance of its keypoints from the
+    points [m]. Of people without points in 3D, seen by one camera, what there is of it: see :func:`_of_one_camera`.
     """
     told = []
     for person in take.people:
@@ -219,7 +227,9 @@ def of_take(take: Take) -> list[dict[str, Any]]:
         there = k.confidence > 0
         body = body_points(k.skeleton)
         rig, clock = take.rig, take.timestamps
+        hand = next((side for side, points in skeletons.HANDS.items() if k.skeleton == points), None)
         one: dict[str, Any] = {
+            **({} if hand is None else {"hand": hand}),
             "reprojection_px": {} if rig is None else reprojection(rig, clock, person, k.xyz),
             "joints_found": float(there.mean()),
             "body_joints_found": float(there[:, body].mean()) if body.any() else None,

@@ -1,4 +1,4 @@
-"""Hypotheses: people in 3D on whom two or more views agree, moment by moment."""
+"""Hypotheses: subjects in 3D on whom two or more views agree, moment by moment."""
 
 from __future__ import annotations
 
@@ -10,62 +10,68 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mocap import progress
-from mocap.detect.marks import FEWEST, Marks
+from mocap.detect.hands import OTHER_SIDE, opposed
+from mocap.detect.kinds import Kind
+from mocap.detect.marks import Marks
 from mocap.geometry.cameras import Camera
 
 CROWD = 6
 """So many candidates of a view, the most complete, can found a guess in 3D; all of them can be taken in the end."""
-GUESSES = 10
-"""So many pairs of candidates a moment are looked at in the other views."""
-APART = 0.3
-"""Two hypotheses nearer to one another are one person [m]."""
+
+_CLAIM = 0.5
+"""A candidate that fits one hypothesis less than this share of how it fits another does not support it."""
 
 
 @dataclass(frozen=True)
 class Hypotheses:
-    """People two or more views agree on, at each moment, the best first."""
+    """Subjects two or more views agree on, at each moment, the best first."""
 
     xyz: Float[np.ndarray, "moments hypotheses marks 3"]
     known: Bool[np.ndarray, "moments hypotheses marks"]
     score: Float[np.ndarray, "moments hypotheses"]
-    """Sum over views of the supported share of the marks, weighted by how large the person is seen; 0 for none."""
+    """Sum over views of the supported share of the marks, weighted by how large the subject is seen; 0 for none."""
+    lean: Float[np.ndarray, "moments hypotheses"]
+    """Mean P(left) - P(right) of the candidates that support it; 0 of bodies."""
     supports: Bool[np.ndarray, "moments hypotheses views"]
     crowded: Int[np.ndarray, " moments"]
     """In how many views somebody was."""
 
 
 def hypotheses(
-    cameras: list[Camera], views: list[Marks], moments: np.ndarray, count: int, max_error: float
+    cameras: list[Camera], views: list[Marks], moments: np.ndarray, kind: Kind, count: int, max_error: float
 ) -> Hypotheses:
     """The best `count` at each moment.
 
     Every pair of candidates from two views is a guess at a person: where the rays of their marks come closest. The best
-    guesses are supported by the other views' candidates they project onto; those that share no candidate are kept.
+    guesses are supported by the other views' candidates they project onto; those that share no candidate are kept. Of
+    hands, candidates of different sides fit one another less.
 
     Args:
         cameras: Of the views.
         views: Their candidates.
         moments: When to look [s].
+        kind: What is looked for.
         count: How many hypotheses a moment.
-        max_error: A mark farther from where the other views put it counts nothing [fraction of the person's size].
+        max_error: A mark farther from where the other views put it counts nothing [fraction of the subject's size].
     """
-    chunk = max(64, 40_000 // (len(views) * len(views)))  # so that memory stays bounded
+    chunk = max(64, 280_000 // (len(views) * len(views) * len(kind.marks)))  # so that memory stays bounded
     pieces = []
     with progress.bar("associate", len(moments), "moments") as told:
         for k in range(0, len(moments), chunk):
-            pieces.append(_hypotheses_at(cameras, views, moments[k : k + chunk], count, max_error))
+            pieces.append(_hypotheses_at(cameras, views, moments[k : k + chunk], kind, count, max_error))
             told.update(len(pieces[-1].score))
     fields = [f.name for f in dataclasses.fields(Hypotheses)]
     return Hypotheses(**{name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in fields})
 
 
 def _hypotheses_at(
-    cameras: list[Camera], views: list[Marks], moments: np.ndarray, count: int, max_error: float
+    cameras: list[Camera], views: list[Marks], moments: np.ndarray, kind: Kind, count: int, max_error: float
 ) -> Hypotheses:
     slots = min(CROWD, max(view.weight.shape[1] for view in views))
     seen = [_seen_at(view, moments, slots) for view in views]
     weight = np.stack([s[1] for s in seen], axis=1)  # moments views slots marks
     size = np.stack([s[2] for s in seen], axis=1)  # moments views slots
+    side = np.stack([s[3] for s in seen], axis=1)
     plane = np.stack([c.undistort(s[0]) for c, s in zip(cameras, seen, strict=True)], axis=1)
     weight = np.where(np.isfinite(plane).all(-1), weight, 0.0)
     focal = np.array([0.5 * (c.K[0, 0] + c.K[1, 1]) for c in cameras])
@@ -76,31 +82,35 @@ def _hypotheses_at(
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
     centres = np.stack([c.centre for c in cameras])
 
-    xyz, score = _pair_guesses(rays, centres, weight, tolerated)
-    best = np.argsort(-score, axis=1)[:, :GUESSES]
+    xyz, score, lean = _pair_guesses(rays, centres, weight, tolerated, side, kind.fewest)
+    best = np.argsort(-score, axis=1)[:, : kind.guesses]
     xyz = np.take_along_axis(xyz, best[:, :, None, None], axis=1)
-    guess = np.take_along_axis(score, best, axis=1) > 0
+    guess, lean = np.take_along_axis(score, best, axis=1) > 0, np.take_along_axis(lean, best, axis=1)
     for _ in range(2):  # the second time from all the views that support it, not from two
-        place, support = _supports(cameras, plane, weight, tolerated, xyz)
-        xyz = _meet(rays, centres, weight, place, xyz)
-    place, support = _supports(cameras, plane, weight, tolerated, xyz)
+        place, support = _supports(cameras, plane, weight, tolerated, side, xyz, lean, kind.fewest)
+        xyz, lean = _meet(rays, centres, weight, place, xyz), _mean_lean(side, place)
+    place, support = _supports(cameras, plane, weight, tolerated, side, xyz, lean, kind.fewest)
+    if kind.touching:
+        place, support = _best_claims(place, support, slots)
     ok = guess & ((support > 0).sum(2) >= 2)
     relative = np.stack([size[:, v] / c.longer_side for v, c in enumerate(cameras)], axis=1)
     relative = np.take_along_axis(np.nan_to_num(relative)[:, None], np.maximum(place, 0)[..., None], axis=3)[..., 0]
     # who fills more of the pictures is more likely the one they were taken of
-    score = np.where(ok, (support * (0.5 + np.minimum(relative, 1.0))).sum(2), 0.0)
-    return _exclusive(xyz, score, place, support, count, crowded=(weight > 0).any((2, 3)).sum(1))
+    value = np.where(ok[..., None], support * (0.5 + np.minimum(relative, 1.0)), 0.0)
+    crowded = (weight > 0).any((2, 3)).sum(1)
+    return _exclusive(xyz, value, _mean_lean(side, place), place, count, kind, crowded)
 
 
-def _seen_at(view: Marks, moments: np.ndarray, slots: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Marks, weights and sizes at moments: the nearest frame's, moved along its track to the moment itself.
+def _seen_at(view: Marks, moments: np.ndarray, slots: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Marks, weights, sizes and leanings at moments: the nearest frame's, moved along its track to the moment itself.
 
     A frame farther away than three quarters of the view's own spacing (a gap in the view) gives nobody.
     """
     times = view.timestamps
     m, marks = len(moments), view.weight.shape[2]
     if len(times) == 0:
-        return np.full((m, slots, marks, 2), np.nan), np.zeros((m, slots, marks)), np.full((m, slots), np.nan)
+        nowhere, empty = np.full((m, slots, marks, 2), np.nan), np.zeros((m, slots))
+        return nowhere, np.zeros((m, slots, marks)), np.full((m, slots), np.nan), empty
     after = np.clip(np.searchsorted(times, moments), 0, len(times) - 1)
     before = np.maximum(after - 1, 0)
     near = np.where(np.abs(times[after] - moments) <= np.abs(times[before] - moments), after, before)
@@ -119,13 +129,14 @@ def _seen_at(view: Marks, moments: np.ndarray, slots: int) -> tuple[np.ndarray, 
     weight[~within] = 0.0
     # the most complete and largest first, when there are more than fit
     order = np.argsort(-(weight.sum(2) * np.nan_to_num(size)), axis=1)[:, :slots]
-    xy, weight, size = xy[rows, order], weight[rows, order], size[rows, order]
+    xy, weight, size, lean = xy[rows, order], weight[rows, order], size[rows, order], view.lean[near][rows, order]
     free = slots - order.shape[1]
     pad = ((0, 0), (0, free))
     return (
         np.pad(xy, (*pad, (0, 0), (0, 0)), constant_values=np.nan),
         np.pad(weight, (*pad, (0, 0))),
         np.pad(size, pad, constant_values=np.nan),
+        np.pad(lean, pad),
     )
 
 
@@ -134,10 +145,16 @@ def _pair_guesses(
     centres: Float[np.ndarray, "views 3"],
     weight: Float[np.ndarray, "moments views slots marks"],
     tolerated: Float[np.ndarray, "moments views slots"],
-) -> tuple[Float[np.ndarray, "moments guesses marks 3"], Float[np.ndarray, "moments guesses"]]:
-    """The points where the rays of two candidates' marks come closest, and how well they meet, for every pair."""
+    side: Float[np.ndarray, "moments views slots"],
+    fewest: int,
+) -> tuple[
+    Float[np.ndarray, "moments guesses marks 3"],
+    Float[np.ndarray, "moments guesses"],
+    Float[np.ndarray, "moments guesses"],
+]:
+    """For every pair of candidates the points where their marks' rays come closest, how well they meet, which side."""
     m, views, slots, marks = weight.shape
-    points, scores = [], []
+    points, scores, leans = [], [], []
     for v, w in combinations(range(views), 2):
         d, e = rays[:, v, :, None], rays[:, w, None]
         base = centres[w] - centres[v]
@@ -153,9 +170,12 @@ def _pair_guesses(
         good = (s > 0) & (t > 0) & (error < 1) & (both > 0)
         value = np.where(good, both * (1 - error**2), 0.0)
         points.append(np.where(good[..., None], 0.5 * (a + b), np.nan).reshape(m, slots * slots, marks, 3))
-        enough = good.sum(-1) >= FEWEST
-        scores.append(np.where(enough, value.sum(-1) / marks, 0.0).reshape(m, slots * slots))
-    return np.concatenate(points, axis=1), np.concatenate(scores, axis=1)
+        enough = good.sum(-1) >= fewest
+        a, b = side[:, v, :, None], side[:, w, None]
+        value = value.sum(-1) / marks * (1 - OTHER_SIDE * opposed(a, b))
+        scores.append(np.where(enough, value, 0.0).reshape(m, slots * slots))
+        leans.append((0.5 * (a + b)).reshape(m, slots * slots))
+    return np.concatenate(points, axis=1), np.concatenate(scores, axis=1), np.concatenate(leans, axis=1)
 
 
 def _supports(
@@ -163,7 +183,10 @@ def _supports(
     plane: Float[np.ndarray, "moments views slots marks 2"],
     weight: Float[np.ndarray, "moments views slots marks"],
     tolerated: Float[np.ndarray, "moments views slots"],
+    side: Float[np.ndarray, "moments views slots"],
     xyz: Float[np.ndarray, "moments guesses marks 3"],
+    lean: Float[np.ndarray, "moments guesses"],
+    fewest: int,
 ) -> tuple[Int[np.ndarray, "moments guesses views"], Float[np.ndarray, "moments guesses views"]]:
     """For each guess and view the candidate it projects onto (-1: none) and the share of marks that agree."""
     places, shares = [], []
@@ -176,7 +199,8 @@ def _supports(
         good = error < 1
         w = weight[:, v, None]
         share = np.where(good, w * (1 - error**2), 0.0).sum(-1) / weight.shape[-1]
-        share = np.where(good.sum(-1) >= FEWEST, share, 0.0)
+        share *= 1 - OTHER_SIDE * opposed(lean[..., None], side[:, v, None])
+        share = np.where(good.sum(-1) >= fewest, share, 0.0)
         place = share.argmax(2)
         best = np.take_along_axis(share, place[..., None], axis=2)[..., 0]
         # a candidate most of whose marks are elsewhere is somebody else, however well a few of them fit
@@ -185,6 +209,32 @@ def _supports(
         places.append(np.where((best > 0) & ~lost, place, -1))
         shares.append(np.where(lost, 0.0, best))
     return np.stack(places, axis=2), np.stack(shares, axis=2)
+
+
+def _best_claims(
+    place: Int[np.ndarray, "moments guesses views"],
+    support: Float[np.ndarray, "moments guesses views"],
+    slots: int,
+) -> tuple[Int[np.ndarray, "moments guesses views"], Float[np.ndarray, "moments guesses views"]]:
+    """Places and supports without those of candidates that fit another guess much better.
+
+    Where one of two hands that touch is missed by a view, the other's candidate there fits both, and would be claimed
+    by whichever hypothesis comes first.
+    """
+    best = np.stack([np.where(place == k, support, 0.0).max(1) for k in range(slots)], axis=-1)  # moments views slots
+    most = np.take_along_axis(best, np.maximum(place, 0).transpose(0, 2, 1), axis=2).transpose(0, 2, 1)
+    lost = support < _CLAIM * most
+    return np.where(lost, -1, place), np.where(lost, 0.0, support)
+
+
+def _mean_lean(
+    side: Float[np.ndarray, "moments views slots"], place: Int[np.ndarray, "moments guesses views"]
+) -> Float[np.ndarray, "moments guesses"]:
+    """Which side the candidates that support each guess lean to on average; 0 where there are none."""
+    index = np.maximum(place, 0).transpose(0, 2, 1)  # moments views guesses
+    leans = np.take_along_axis(side, index, axis=2).transpose(0, 2, 1)
+    there = place >= 0
+    return np.where(there, leans, 0.0).sum(2) / np.maximum(there.sum(2), 1)
 
 
 def _meet(
@@ -216,16 +266,20 @@ def _meet(
 
 
 def _exclusive(
-    xyz: np.ndarray, score: np.ndarray, place: np.ndarray, support: np.ndarray, count: int, crowded: np.ndarray
+    xyz: np.ndarray, value: np.ndarray, lean: np.ndarray, place: np.ndarray, count: int, kind: Kind, crowded: np.ndarray
 ) -> Hypotheses:
-    """The best guess of each moment, then the best that shares no candidate with it and is elsewhere, and so on."""
+    """The best guess of each moment, then the best that shares no candidate with it and is elsewhere, and so on.
+
+    Of subjects that may touch, a guess goes on without the candidates it shares, if it has two of its own.
+    """
     m, _, marks = xyz.shape[:3]
     views = place.shape[2]
     rows = np.arange(m)
     out_xyz = np.full((m, count, marks, 3), np.nan)
-    out_score = np.zeros((m, count))
+    out_score, out_lean = np.zeros((m, count)), np.zeros((m, count))
     supports = np.zeros((m, count, views), bool)
-    left = score.copy()
+    value = value.copy()
+    left = value.sum(2)
     known = np.asarray(np.isfinite(xyz).all(-1))
     for h in range(count):
         k = left.argmax(1)
@@ -233,14 +287,19 @@ def _exclusive(
         if not there.any():
             break
         out_xyz[there, h] = xyz[rows, k][there]
-        out_score[there, h] = left[rows, k][there]
-        supports[there, h] = (support[rows, k] > 0)[there]
-        mine = place[rows, k][:, None]
-        shares = ((place == mine) & (place >= 0)).any(2)
+        out_score[there, h], out_lean[there, h] = left[rows, k][there], lean[rows, k][there]
+        supports[there, h] = (value[rows, k] > 0)[there]
+        mine = np.where(value[rows, k] > 0, place[rows, k], -1)[:, None]
+        shared = (place == mine) & (place >= 0)
         common = known & known[rows, k][:, None]
         gap = np.where(common, np.linalg.norm(xyz - xyz[rows, k][:, None], axis=-1), 0.0).sum(2)
-        near = gap < APART * np.maximum(common.sum(2), 1)
-        left[shares | (near & common.any(2))] = 0.0
+        near = gap < kind.apart * np.maximum(common.sum(2), 1)
+        if kind.touching:
+            value[shared] = 0.0
+            left = np.where((left > 0) & ((value > 0).sum(2) >= 2), value.sum(2), 0.0)
+            left[near & common.any(2)] = 0.0
+        else:
+            left[shared.any(2) | (near & common.any(2))] = 0.0
         left[rows, k] = 0.0
     known = np.asarray(np.isfinite(out_xyz).all(-1))
-    return Hypotheses(out_xyz, known, out_score, supports, crowded)
+    return Hypotheses(out_xyz, known, out_score, out_lean, supports, crowded)

@@ -27,7 +27,7 @@ from mocap.detect import stored
 from mocap.detect.detectors.base import Detector, Seen
 from mocap.detect.stored import Stored
 from mocap.errors import BadFile, DataError, MocapError, SetupError
-from mocap.io.footage import content_key
+from mocap.io.footage import VIDEO_SUFFIXES, content_key
 from mocap.io.pictures import listed
 from mocap.skeletons import Skeleton
 from mocap.take import Detections, View
@@ -71,6 +71,15 @@ def check(detector: Detector, footage: Mapping[str, View]) -> None:
         )
 
 
+def require_pixels(footage: Mapping[str, View], who: str, remedy: str) -> None:
+    """DataError where a view is stored keypoints only."""
+    for view in footage.values():
+        if not view.files and view.path.suffix.casefold() not in VIDEO_SUFFIXES:
+            raise DataError(
+                f'View "{view.name}" has no footage ({view.path} stands for it), which {who} reads; {remedy}.'
+            )
+
+
 def detect_views(
     footage: Mapping[str, View],
     indices: Mapping[str, Int[np.ndarray, " frames_v"]],
@@ -78,6 +87,7 @@ def detect_views(
     *,
     workers: int = 1,
     cache: Path | None = None,
+    label: str = "detect",
 ) -> tuple[dict[str, Detections], dict[str, Any]]:
     """All candidates in every view.
 
@@ -88,6 +98,7 @@ def detect_views(
         workers: How many views are worked on at once, at most the cores there are.
         cache: Folder under which finished views (`detections/<key>.npz`, see :mod:`mocap.detect.stored`) and parts of
             unfinished ones are kept; the key is made of the footage's content, the detector's settings and the frames.
+        label: What the progress is called.
 
     Returns:
         Detections by view, and facts for the report: `detector`, `seconds`, `fps` (of frames not cached), `views`
@@ -100,7 +111,13 @@ def detect_views(
     with tempfile.TemporaryDirectory(prefix="mocap-") as scratch:
         if detector.reads_pixels:
             found, cached = _through_files(
-                footage, indices, detector, workers, (cache or Path(scratch)) / "detections", keep=cache is not None
+                footage,
+                indices,
+                detector,
+                workers,
+                (cache or Path(scratch)) / "detections",
+                keep=cache is not None,
+                label=label,
             )
         else:
             found, cached = {}, {}
@@ -182,9 +199,13 @@ def _through_files(
     folder: Path,
     *,
     keep: bool,
+    label: str,
 ) -> tuple[dict[str, Stored], dict[str, int]]:
     settings = _settings(detector) if keep else ""  # once: it hashes the model
-    keys = {name: _key(settings, view, indices[name]) if keep else name for name, view in footage.items()}
+    keys = {
+        name: _key(settings + detector.key_of(view), view, indices[name]) if keep else name
+        for name, view in footage.items()
+    }
     paths = {name: folder / f"{keys[name] if keep else number}.npz" for number, name in enumerate(footage)}
     found = {name: _usable(paths[name], keys[name], indices[name]) for name in footage}
     cached = {name: len(indices[name]) for name, s in found.items() if s is not None}
@@ -199,7 +220,7 @@ def _through_files(
     jobs += [_Job("", len(share), _detect_pictures, (detector, share)) for share in shares]
     if jobs:
         folder.mkdir(parents=True, exist_ok=True)
-        with progress.bar("detect", sum(job.frames for job in jobs)) as told:
+        with progress.bar(label, sum(job.frames for job in jobs)) as told:
             resumed = _run(jobs, "Detection", workers=workers, told=told.update)
         cached.update(resumed)
         for name in wanted:

@@ -17,21 +17,23 @@ from mocap.take import Person, Take
 class Associate(Stage):
     """Who is who: among all candidates of all views, the person on whom the views agree over time.
 
-    Of unrelated pictures: in each the largest and surest.
+    Of unrelated pictures: in each the largest and surest. Where hands alone were detected each hand is a person of its
+    own, the left one first; of two, one is taken for a left and one for a right hand.
     """
 
     needs: ClassVar = frozenset({"rig", "detections"})
     gives: ClassVar = frozenset({"keypoints2d"})
 
-    people: PositiveInt = 1
-    """How many subjects to look for; those most views agree on, for longest, are taken."""
+    people: PositiveInt | None = None
+    """How many subjects to look for; those most views agree on, for longest, are taken. If not given, one person; of
+    hands, as many as the views agree on, at most two."""
     max_error: Annotated[float, Gt(0), Le(0.5)] = 0.12
-    """A candidate's joint farther from where the other views put it counts nothing [fraction of the person's height in
-    the image]."""
+    """A candidate's joint farther from where the other views put it counts nothing [fraction of the size the person
+    or hand has in the image]."""
 
     def check(self, take: Take) -> None:
         """That of each unrelated picture one person is asked for."""
-        if take.apart and self.people > 1:
+        if take.apart and (self.people or 1) > 1:
             raise DataError(f"Of unrelated pictures one person each is taken, not {self.people}: say people: 1.")
 
     def __call__(self, take: Take) -> Take:

@@ -9,8 +9,6 @@ from pydantic import Field
 from mocap.detect import run
 from mocap.detect.detectors.base import Detector
 from mocap.detect.detectors.mediapipe import Mediapipe
-from mocap.errors import DataError
-from mocap.io.footage import VIDEO_SUFFIXES
 from mocap.registry import Named
 from mocap.stages.base import Stage, options
 from mocap.take import Take
@@ -37,12 +35,8 @@ class Detect(Stage):
         """The detector's library, model and files; fetches the model where it must."""
         if take.detections:
             return
-        for view in take.footage.values():
-            if self.detector.reads_pixels and not view.files and view.path.suffix.casefold() not in VIDEO_SUFFIXES:
-                raise DataError(
-                    f'View "{view.name}" has no footage ({view.path} stands for it), which this detector reads; '
-                    "use `detector: replay`."
-                )
+        if self.detector.reads_pixels:
+            run.require_pixels(take.footage, "this detector", "use `detector: replay`")
         run.check(self.detector, take.footage)
 
     def __call__(self, take: Take) -> Take:

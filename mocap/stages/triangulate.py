@@ -21,7 +21,8 @@ class Triangulate(Stage):
     gives: ClassVar = frozenset({"keypoints3d", "keypoints2d"})
 
     max_error: Annotated[float, Gt(0), Le(0.5)] = 0.02
-    """A view whose reprojection error is larger is dropped [fraction of the image's longer side]."""
+    """A view whose reprojection error is larger is dropped [fraction of the image's longer side]; of hands also one
+    larger than a fifth of the hand."""
     min_views: Annotated[int, Ge(2)] = 2
     """A joint seen by fewer cameras stays missing."""
     max_sigma: Annotated[float, Gt(0)] = 2.0
@@ -60,7 +61,8 @@ class Triangulate(Stage):
         )
         if len(made) == 1:
             return take.reported(**made[0].facts, warnings=made[0].warnings)
+        who = ["Hand" if m.keypoints3d.skeleton.of_hands().all() else "Person" for m in made]
         return take.reported(
             people=[m.facts for m in made],
-            warnings=[f"Person {i}: {sentence}" for i, m in enumerate(made) for sentence in m.warnings],
+            warnings=[f"{who[i]} {i}: {sentence}" for i, m in enumerate(made) for sentence in m.warnings],
         )

@@ -186,7 +186,7 @@ class LeftOut:
     """What that would be if the view were as good as the others: their own median error, freed of the fit [px]."""
 
 
-def leave_out(rays: Rays, max_error: Float[np.ndarray, " views"]) -> LeftOut:
+def leave_out(rays: Rays, max_error: Float[np.ndarray, " views *points"]) -> LeftOut:
     """Each view against the points selected from the others, on a sample of points."""
     views = len(rays.origins)
     distance, others = np.full(views, np.nan), np.full(views, np.nan)

@@ -14,8 +14,9 @@ from mocap.skeletons import Skeleton
 ACCELERATION = 400.0
 """More than any joint does on its own [m/s^2]: a punch or a pitch reaches 200 to 300 at the wrist."""
 _SIGMAS = 4.0
-_LIMB_SHARE, _LIMB_METRES = 0.5, 0.15
-"""A limb may measure this share, and not less than these metres, off its median length before it is impossible."""
+_LIMB_SHARE, _LIMB_METRES, _FINGER_METRES = 0.5, 0.15, 0.02
+"""A limb may measure this share, and not less than these metres (within a hand), off its median length before it is
+impossible."""
 
 
 def _spread(covariance: np.ndarray) -> np.ndarray:
@@ -70,9 +71,9 @@ def impossible_limbs(
 ) -> Bool[np.ndarray, "frames joints"]:
     """Joints all of whose limbs are impossibly long or short, being the ones to blame.
 
-    A limb is impossible when it is off its median over the take by more than half of it (at least 15 cm) and by four
-    standard deviations. A joint is to blame when that holds for all its limbs and it has at least as many of them as
-    the joint at the other end.
+    A limb is impossible when it is off its median over the take by more than half of it (at least 15 cm; 2 cm within a
+    hand) and by four standard deviations. A joint is to blame when that holds for all its limbs and it has at least as
+    many of them as the joint at the other end.
     """
     limbs = skeleton.limb_indices()
     out = np.zeros(xyz.shape[:2], dtype=bool)
@@ -82,9 +83,10 @@ def impossible_limbs(
     there = np.isfinite(length)
     usual = np.array([np.median(length[m, k]) if (m := there[:, k]).any() else np.nan for k in range(len(limbs))])
     spread = _spread(covariance)
+    least = np.where(skeleton.of_hands()[limbs].all(1), _FINGER_METRES, _LIMB_METRES)
     sigma = np.hypot(spread[:, limbs[:, 0]], spread[:, limbs[:, 1]])
     with np.errstate(invalid="ignore"):
-        bad = np.abs(length - usual) > np.maximum(_LIMB_SHARE * usual, _LIMB_METRES) + _SIGMAS * sigma
+        bad = np.abs(length - usual) > np.maximum(_LIMB_SHARE * usual, least) + _SIGMAS * sigma
     incident = np.zeros((len(limbs), len(skeleton)))
     for k, (a, b) in enumerate(limbs):
         incident[k, a] = incident[k, b] = 1

@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.ndimage import median_filter
 
+from mocap.skeletons import HANDS, Skeleton
 from mocap.take import Keypoints2D
 
 MAX_GAP = 1.75
 """Frames further apart than this many nominal frames have lost one between them: nothing is interpolated there."""
+HAND_NOISE = 2.0
+"""How much more points of a hand err than those of a body, in sizes of either: 0.025 against 0.0125 (mediapipe)."""
 _EXACT = 1e-3
 """A moment this close to a frame [nominal frames] is that frame."""
 
@@ -34,15 +37,18 @@ class Observations:
     """Standard deviation per coordinate [px]; infinite where missing."""
 
 
-def person_size(keypoints: Keypoints2D, *, seconds: float = 2.0) -> Float[np.ndarray, " frames_v"]:
-    """How large the person is in the image [px]: what a detector's error is proportional to.
+def person_size(
+    keypoints: Keypoints2D, *, seconds: float = 2.0, of: Bool[np.ndarray, " joints"] | None = None
+) -> Float[np.ndarray, " frames_v"]:
+    """How large the person, or those joints `of` it, is in the image [px]: detectors err in proportion to it.
 
     The diagonal between the 10th and 90th percentiles of the points (so that a stray one does not count), then the
     running median over `seconds` (so that a bad frame does not).
     """
     frames = len(keypoints.timestamps)
-    ordered = np.sort(keypoints.xy, axis=1)  # NaN last
-    count = (keypoints.confidence > 0).sum(1)
+    at = slice(None) if of is None else of
+    ordered = np.sort(keypoints.xy[:, at], axis=1)  # NaN last
+    count = (keypoints.confidence[:, at] > 0).sum(1)
     low, high = (
         np.take_along_axis(
             ordered, np.rint(q * np.maximum(count - 1, 0)).astype(np.intp)[:, None, None].repeat(2, 2), axis=1
@@ -60,6 +66,27 @@ def person_size(keypoints: Keypoints2D, *, seconds: float = 2.0) -> Float[np.nda
     return size
 
 
+def noise_of(keypoints: Keypoints2D, noise: float) -> Float[np.ndarray, " frames_v #joints"]:
+    """Standard deviation per coordinate of detections of confidence 1 [px]: `noise` in sizes of the person.
+
+    Hands of a body are detected on their own, so their points err in proportion to the hand, `HAND_NOISE` times more.
+    """
+    skeleton = keypoints.skeleton
+    body = ~skeleton.of_hands()
+    if body.all() or not body.any():
+        return noise * person_size(keypoints)[:, None]
+    out = np.empty(keypoints.confidence.shape)
+    out[:, body] = noise * person_size(keypoints, of=body)[:, None]
+    for hand in hands_of(skeleton):
+        out[:, hand] = HAND_NOISE * noise * person_size(keypoints, of=hand)[:, None]
+    return out
+
+
+def hands_of(skeleton: Skeleton) -> list[Bool[np.ndarray, " joints"]]:
+    """Which joints are of the left and which of the right hand, of the hands the set has."""
+    return [mine for hand in HANDS.values() if (mine := np.isin(skeleton.joints, hand.joints)).any()]
+
+
 def _curvature(t: np.ndarray, xy: np.ndarray, nominal: float) -> np.ndarray:
     """Second derivative [px/s^2] at each frame from its two neighbours; NaN without both."""
     a = np.full(xy.shape, np.nan)
@@ -75,7 +102,7 @@ def _curvature(t: np.ndarray, xy: np.ndarray, nominal: float) -> np.ndarray:
 def at_times(
     keypoints: Keypoints2D,
     timestamps: Float[np.ndarray, " frames"],
-    noise: Float[np.ndarray, " frames_v"],
+    noise: Float[np.ndarray, " frames_v *joint"],
 ) -> tuple[
     Float[np.ndarray, "frames joints 2"], Float[np.ndarray, "frames joints"], Float[np.ndarray, "frames joints"]
 ]:
@@ -93,12 +120,13 @@ def at_times(
     Args:
         keypoints: One person in one view.
         timestamps: Where points are wanted [s].
-        noise: Standard deviation per coordinate at confidence 1 [px], per frame of the view.
+        noise: Standard deviation per coordinate at confidence 1 [px], per frame of the view, or also per joint.
     """
     t, joints = keypoints.timestamps, len(keypoints.skeleton)
     frames = len(timestamps)
     sigma_v = np.full(keypoints.confidence.shape, np.inf)
-    np.divide(noise[:, None], np.sqrt(keypoints.confidence), out=sigma_v, where=keypoints.confidence > 0)
+    noise = noise if noise.ndim == 2 else noise[:, None]
+    np.divide(noise, np.sqrt(keypoints.confidence), out=sigma_v, where=keypoints.confidence > 0)
     if len(t) < 2:
         same = np.abs(timestamps - t[0]) < 1e-3 if len(t) else np.zeros(frames, dtype=bool)
         xy, confidence = np.full((frames, joints, 2), np.nan), np.zeros((frames, joints))
@@ -164,7 +192,7 @@ def observe(
     timestamps: Float[np.ndarray, " frames"],
     noise: Sequence[np.ndarray],
 ) -> Observations:
-    """All views at the same moments, with noise (frames_v,) each; see :func:`at_times`."""
+    """All views at the same moments, with noise (frames_v,) or (frames_v, joints) each; see :func:`at_times`."""
     parts = []
     for view, sigma in zip(views, noise, strict=True):
         near = window(view, timestamps[0], timestamps[-1])

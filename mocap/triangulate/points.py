@@ -27,7 +27,7 @@ from mocap.triangulate.agreement import (
     require_cameras,
 )
 from mocap.triangulate.gate import impossible_limbs, spikes
-from mocap.triangulate.observe import Observations, observe, person_size
+from mocap.triangulate.observe import Observations, hands_of, noise_of, observe, person_size
 from mocap.triangulate.rays import Rays, rays_through, select, select_near
 from mocap.triangulate.refine import refine
 from mocap.triangulate.sides import exchange, find_swaps
@@ -36,6 +36,8 @@ _CHUNK = 40_000
 """Observations (views x frames x joints) worked on at once: they fit the processor's cache."""
 _SIDES_CHUNK = 400_000
 """The same where left and right are followed over time."""
+_HAND_ERROR = 0.2
+"""A view's point of a hand that is farther off is not used [sizes of the hand]."""
 _SHORT = 1.0
 """A take too short to tell a lag at all [s]."""
 _LONG = 2.0
@@ -62,7 +64,7 @@ class _Limits:
     """What is refused."""
 
     max_error: np.ndarray
-    """Per view [px]."""
+    """Per view, or per view and joint [px]."""
     min_views: int
     max_sigma: float
     """[m]"""
@@ -96,10 +98,11 @@ def _solve(
     views, frames, joints = seen.confidence.shape
     xy = seen.xy.reshape(views, -1, 2)
     rays = _rays(cameras, seen)
+    max_error = _each_point(limits.max_error, seen)
     if expected is None:
-        chosen = select(rays, limits.max_error, min_views=limits.min_views, trust=limits.trust)
+        chosen = select(rays, max_error, min_views=limits.min_views, trust=limits.trust)
     else:
-        chosen = select_near(rays, limits.max_error, expected.reshape(-1, 3).T, min_views=limits.min_views)
+        chosen = select_near(rays, max_error, expected.reshape(-1, 3).T, min_views=limits.min_views)
     done = refine(cameras, xy, rays.sigma * rays.pixels_per_radian, chosen.used, chosen.xyz.T)
     with np.errstate(invalid="ignore"):
         known = np.trace(done.covariance, axis1=-2, axis2=-1) <= limits.max_sigma**2  # NaN compares False
@@ -190,7 +193,8 @@ def triangulate(
         rig: Calibrated cameras; those without keypoints are left aside.
         keypoints2d: One person, by view name, each view with its own timestamps.
         timestamps: The take's clock [s], increasing.
-        max_error: A view whose reprojection error is larger is dropped [fraction of the image's longer side].
+        max_error: A view whose reprojection error is larger is dropped [fraction of the image's longer side]; of hands
+            also one larger than a fifth of the hand, which is two fingers.
         min_views: A joint seen by fewer cameras stays missing.
         noise: Where the search for the noise level starts: standard deviation of a detection of confidence 1 as a
             fraction of the person's size in the image (12 px for one 950 px tall).
@@ -215,21 +219,22 @@ def triangulate(
     if not frames:
         raise DataError("The take has no frame to triangulate.")
     fps = float(1 / np.median(np.diff(timestamps))) if frames > 1 else 30.0
-    spread = [noise * person_size(v) for v in views]
-    limit = np.array([max_error * c.longer_side for c in rig])
+    spread = [noise_of(v, noise) for v in views]
+    limit = _error_limits(rig, views, max_error)
     cameras, limits = list(rig), _Limits(limit, min_views, max_sigma, np.ones(len(names)))
     blocks = _sample_blocks(frames, fps)
     sample = observe(views, timestamps[blocks.ravel()], spread)
     by_view, by_joint, limits = _measured(cameras, sample, limits)
     swapped: dict[str, dict[str, int]] = {name: {} for name in names}
     if unswap:
-        known = [s[:, None] * f * by_joint for s, f in zip(spread, by_view, strict=True)]
+        known = [s * f * by_joint for s, f in zip(spread, by_view, strict=True)]
         views, swapped = _put_right(rig, views, timestamps, known)
         if any(swapped.values()):
             sample = observe(views, timestamps[blocks.ravel()], spread)
             by_view, by_joint, limits = _measured(cameras, sample, limits)
     lags = find_lags(_rays(cameras, _scaled(sample, by_view, by_joint)), timestamps[blocks], joints)
-    left_out = leave_out(_rays(cameras, _scaled(_thinned(sample), by_view, by_joint)), limit)
+    few = _scaled(_thinned(sample), by_view, by_joint)
+    left_out = leave_out(_rays(cameras, few), _each_point(limit, few))
 
     def solve(at: np.ndarray, expected: np.ndarray | None = None) -> _Solved:
         seen = _scaled(observe(views, timestamps[at], spread), by_view, by_joint)
@@ -281,9 +286,10 @@ def triangulate(
     warnings = [
         *(f"Camera {name} has keypoints and no calibration: it is left aside." for name in unknown),
         *(
-            about_time(names, lags, fps=fps, seconds=float(np.ptp(timestamps))) or _about_place(names, left_out, limit)
+            about_time(names, lags, fps=fps, seconds=float(np.ptp(timestamps)))
+            or _about_place(names, left_out, limit.reshape(len(names), -1).max(1))
         ),  # a late one seems out of place too
-        *_about_views(names, points.used, points.offered),
+        *_about_views(names, points.used, points.offered, "no hand" if skeleton.of_hands().all() else "nobody"),
         *_about_joints(skeleton, found),
     ]
     world = [heads_above_feet(skeleton, keypoints3d.xyz, rig.R_world_file)]
@@ -353,6 +359,25 @@ def _gate(
     dropped = bad & impossible() if len(frames) else bad
     points.drop(dropped)
     return dropped, int((bad & ~dropped).sum())
+
+
+def _error_limits(rig: Rig, views: Sequence[Keypoints2D], max_error: float) -> np.ndarray:
+    """Of each view [px]; where hands are seen, of each view and joint: small hands ask for more than large images."""
+    limit = np.array([max_error * c.longer_side for c in rig])
+    hands = hands_of(views[0].skeleton)
+    if not hands:
+        return limit
+    limit = np.tile(limit[:, None], (1, len(views[0].skeleton)))
+    for own, view in zip(limit, views, strict=True):
+        for hand in hands:
+            if (view.confidence[:, hand] > 0).any():
+                own[hand] = np.minimum(own[hand], _HAND_ERROR * np.median(person_size(view, of=hand)))
+    return limit
+
+
+def _each_point(limit: np.ndarray, seen: Observations) -> np.ndarray:
+    """Limits of views and joints as those of views and points; those of views alone as they are."""
+    return limit if limit.ndim == 1 else np.tile(limit, (1, seen.confidence.shape[1]))
 
 
 def _median(values: np.ndarray) -> float | None:
@@ -459,15 +484,15 @@ def _about_place(names: Sequence[str], left_out: LeftOut, max_error: np.ndarray)
     return []
 
 
-def _about_views(names: Sequence[str], used: np.ndarray, offered: np.ndarray) -> list[str]:
+def _about_views(names: Sequence[str], used: np.ndarray, offered: np.ndarray, nobody: str) -> list[str]:
     """Cameras that saw nobody, or whose points mostly had to be dropped."""
     said, frames = [], used.shape[1]
     for name, u, o in zip(names, used, offered, strict=True):
         blind = int((~o.any(1)).sum())
         if blind == frames:
-            said.append(f"Camera {name} saw nobody in all {frames} frames.")
+            said.append(f"Camera {name} saw {nobody} in all {frames} frames.")
         elif blind > 0.1 * frames:
-            said.append(f"Camera {name} saw nobody in {blind} of {frames} frames.")
+            said.append(f"Camera {name} saw {nobody} in {blind} of {frames} frames.")
         if o.any() and u.sum() < 0.5 * o.sum():
             said.append(
                 f"{1 - u.sum() / o.sum():.0%} of what camera {name} saw was dropped, as the other cameras disagree."

@@ -174,7 +174,7 @@ class Selection:
 
 def select(
     rays: Rays,
-    max_error: Float[np.ndarray, " views"],
+    max_error: Float[np.ndarray, " views *points"],
     *,
     min_views: int = 2,
     trust: Float[np.ndarray, " views"] | None = None,
@@ -189,11 +189,11 @@ def select(
 
     Args:
         rays: What the views saw.
-        max_error: Largest reprojection error of a view that is used [px].
+        max_error: Largest reprojection error of a view that is used [px]; of each view, or also of each point.
         min_views: A point with fewer agreeing views is missing.
         trust: How much each view's dissent counts, in (0, 1]: a camera that is usually wrong should not break a tie.
     """
-    offered = rays.confidence > 0
+    offered, max_error = rays.confidence > 0, _per_point(max_error)
     count = offered.sum(0)
     m = moments(rays)
     xyz = nearest_point(m, offered.astype(float))
@@ -201,19 +201,23 @@ def select(
 
     s, px = _normalised(rays, xyz)
     with np.errstate(invalid="ignore"):
-        agree = (s.sum(0) <= chi2.ppf(0.99, np.maximum(2 * count - 3, 1))) & (px <= max_error[:, None]).all(0)
+        agree = (s.sum(0) <= chi2.ppf(0.99, np.maximum(2 * count - 3, 1))) & (px <= max_error).all(0)
     doubt = np.flatnonzero(~agree & (count > 2))
     if len(doubt):
         xyz[:, doubt] = _best_proposal(
             rays.of(doubt), m[:, :, doubt], xyz[:, doubt], np.ones(len(rays.origins)) if trust is None else trust
         )
         s, px = _normalised(rays, xyz)
-    gate = np.clip(6 * rays.sigma * rays.pixels_per_radian, 0.25 * max_error[:, None], max_error[:, None])
+    gate = np.clip(6 * rays.sigma * rays.pixels_per_radian, 0.25 * max_error, max_error)
     used = offered & (px <= gate)
     two = count == 2
-    used[:, two] = offered[:, two] & (px[:, two] <= max_error[:, None])
+    used = np.where(two, offered & (px <= max_error), used)
     enough = used.sum(0) >= max(min_views, 2)
     return Selection(np.where(enough, xyz, np.nan), used & enough)
+
+
+def _per_point(limit: np.ndarray) -> np.ndarray:
+    return limit[:, None] if limit.ndim == 1 else limit
 
 
 def _best_proposal(rays: Rays, m: np.ndarray, start: np.ndarray, trust: np.ndarray) -> np.ndarray:
@@ -242,17 +246,21 @@ def _best_proposal(rays: Rays, m: np.ndarray, start: np.ndarray, trust: np.ndarr
 
 
 def select_near(
-    rays: Rays, max_error: Float[np.ndarray, " views"], expected: Float[np.ndarray, "3 points"], *, min_views: int = 2
+    rays: Rays,
+    max_error: Float[np.ndarray, " views *points"],
+    expected: Float[np.ndarray, "3 points"],
+    *,
+    min_views: int = 2,
 ) -> Selection:
     """The point of the views that see something near where it is expected, whatever the other views say.
 
     For points whose views agreed on something impossible: two of four may agree on somebody else's wrist. Views within
     twice `max_error` of the expected place are asked, and used when they come within `max_error` of their own point.
     """
-    m = moments(rays)
-    believed = (rays.confidence > 0) & (_normalised(rays, expected)[1] <= 2 * max_error[:, None])
+    m, max_error = moments(rays), _per_point(max_error)
+    believed = (rays.confidence > 0) & (_normalised(rays, expected)[1] <= 2 * max_error)
     xyz = _weighted(rays, m, expected, believed)
-    used = believed & (_normalised(rays, xyz)[1] <= max_error[:, None])
+    used = believed & (_normalised(rays, xyz)[1] <= max_error)
     used &= used.sum(0) >= max(min_views, 2)
     xyz = _weighted(rays, m, xyz, used)
     return Selection(np.where(used.any(0), xyz, np.nan), used)

@@ -21,10 +21,11 @@ from mocap.triangulate.rays import rays_through
 _PARTS = {
     "trunk": ("shoulder", "hip"),
     "legs": ("knee", "ankle", "heel", "toe", "foot"),
-    "arms": ("elbow", "wrist", "hand", "thumb", "index", "pinky"),
+    "arms": ("elbow", "wrist", "hand", "thumb", "index", "middle", "ring", "pinky"),
     "head": ("eye", "ear", "mouth"),
 }
-"""What detectors swap together, by words in the joints' names; the first that fits (`foot_index` is of the leg)."""
+"""What detectors swap together, by words in the joints' names; the first that fits (`foot_index` is of the leg). Hands
+go with their arms."""
 _CAP = 9.0
 """A ray further than 3 sigma from another counts no more than this, so that a stray joint is not a swap."""
 _MARGIN = 12.0
@@ -119,11 +120,11 @@ def find_swaps(
 ) -> dict[str, list[Bool[np.ndarray, " frames_v"]]]:
     """For each part of the body and each view, the frames in which left and right are exchanged.
 
-    For every pair of views the squared Sampson distances of a part's joints (truncated, in proportion to confidence)
-    are summed as they stand and with one view's sides exchanged. Starting from everything as it stands, the flip of a
-    view that saves most is made until none saves more than a margin. All flipped is the same as none: the majority of
-    views by confidence is right, and where there is none (two views, or two against two) the image direction from
-    right to left is compared with the nearest frame in which all was clear.
+    For every pair of views the squared Sampson distances of a part's joints (truncated, in proportion to confidence;
+    of an arm without its hand) are summed as they stand and with one view's sides exchanged. Starting from everything
+    as it stands, the flip of a view that saves most is made until none saves more than a margin. All flipped is the
+    same as none: the majority of views by confidence is right, and where there is none (two views, or two against two)
+    the image direction from right to left is compared with the nearest frame in which all was clear.
 
     Args:
         rig: Cameras in the order of `views`.
@@ -132,6 +133,11 @@ def find_swaps(
         noise: Standard deviation per coordinate at confidence 1 [px], (frames_v, joints) of each view.
     """
     skeleton = views[0].skeleton
+    # the 21 points of a hand, which share their errors, would outvote the arm they go with
+    telling = {part: places[~skeleton.of_hands()[places]] for part, places in parts(skeleton).items()}
+    telling = {part: places for part, places in telling.items() if len(places)}
+    if not telling:
+        return {}
     other = skeleton.mirrored()
     n, frames, joints = len(views), len(timestamps), len(skeleton)
     taken = [nearest_frames(v.timestamps, timestamps) for v in views]
@@ -165,15 +171,12 @@ def find_swaps(
         sure[p] = np.where(known, both, 0.0)
         stands[p] = sure[p] * np.minimum(np.where(known, same, 0.0), _CAP)
         crossed[p] = sure[p] * np.minimum(np.where(known, cross, 0.0), _CAP)
-    members = {part: places for part, places in parts(skeleton).items() if len(places)}
-    if not members:
-        return {}
     stands, crossed, sure, weight = (
-        np.stack([x[:, :, m].sum(-1) for m in members.values()]) for x in (stands, crossed, sure, c)
+        np.stack([x[:, :, m].sum(-1) for m in telling.values()]) for x in (stands, crossed, sure, c)
     )
     flips, clear = _flips(stands - crossed, weight, pairs, n)
     found = {}
-    for p, (part, places) in enumerate(members.items()):
+    for p, (part, places) in enumerate(telling.items()):
         left = [m for m in places if "left" in skeleton.joints[m].split("_")]
         with np.errstate(invalid="ignore"):
             across = np.nan_to_num(xy[:, :, left] - xy[:, :, other[left]])  # (views, frames, joints, 2) [px]

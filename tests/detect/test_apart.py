@@ -12,7 +12,7 @@ from mocap.detect import run
 from mocap.detect.associate import associate_apart, prominence
 from mocap.detect.detectors.base import Detector, Seen
 from mocap.detect.detectors.mediapipe import Mediapipe
-from mocap.detect.pose_task import pose_model
+from mocap.detect.task_bundle import POSE, model_file
 from mocap.errors import DataError, SetupError
 from mocap.geometry.cameras import Rig, level_camera
 from mocap.io.footage import read_frames
@@ -170,7 +170,7 @@ def test_everybody_is_given_the_body_of_the_gender_the_dataset_says(views, tmp_p
 
 def test_mediapipe_sees_the_people_of_the_example_where_they_are(repository):
     try:
-        pose_model()
+        model_file(POSE)
     except SetupError as error:
         pytest.skip(str(error))
     root = repository / "data" / "examples" / "lsp"

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from mocap.detect import run
-from mocap.detect.detectors.mediapipe import Mediapipe, milliseconds
-from mocap.detect.pose_task import pose_model
+from mocap.detect.detectors.mediapipe import Mediapipe
+from mocap.detect.mediapipe_tasks import milliseconds
+from mocap.detect.task_bundle import POSE, model_file
 from mocap.errors import ModelError, SetupError
 from mocap.io.footage import open_view
 from mocap.io.stored_detections import read_openpose
@@ -23,7 +24,7 @@ pytest.importorskip("mediapipe", reason="mediapipe is not installed")
 @pytest.fixture(scope="module")
 def model():
     try:
-        return pose_model()
+        return model_file(POSE)
     except SetupError as error:
         pytest.skip(str(error))
 

@@ -96,7 +96,10 @@ def test_detector_is_written_by_name_with_its_options():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{detector: mediapype}", r'exp\.yml:1: .*Did you mean "mediapipe"\? Known: mediapipe, replay'),
+        (
+            "{detector: mediapype}",
+            r'exp\.yml:1: .*Did you mean "mediapipe"\? Known: mediapipe, mediapipe_hands, replay',
+        ),
         ("{detector: {mediapipe: {folder: x}}}", r"exp\.yml:1: .*folder"),
         ("{detector: {mediapipe: {min_confidence: 2}}}", r"min_confidence must be .*at most 1, not .2"),
         ("{detector: {replay: {format: body26}}}", r'Did you mean "body25"'),

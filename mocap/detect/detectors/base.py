@@ -40,6 +40,10 @@ class Detector(ABC):
     def key(self) -> str:
         """Says, for the cache, everything but the footage that the result depends on."""
 
+    def key_of(self, view: View) -> str:
+        """What more the result in one view depends on, for the cache."""
+        return ""
+
     @abstractmethod
     def check(self, footage: Mapping[str, View]) -> None:
         """Raises a MocapError for what it lacks: a library, a model, a file; fetches the model when it may."""

@@ -1,9 +1,10 @@
-"""The pose model's bundle: put together once from a pinned mediapipe wheel, checked, kept in the user's cache.
+"""Bundles of mediapipe's models: put together once from a pinned wheel, checked, kept in the user's cache.
 
-mediapipe's wheels since 0.10.30 carry no models; 0.10.21 (Apache-2.0) carries the person detector and the `full`
-landmark network (not `lite` nor `heavy`). Tasks' PoseLandmarker wants both in an uncompressed zip, each with metadata
-saying how its input image is normalised. That metadata is written here with the flatbuffer schemas mediapipe ships,
-because its own writers (`metadata_writers`) need a native module that wheels since 1.0 lack.
+mediapipe's wheels since 0.10.30 carry no models; 0.10.21 (Apache-2.0) carries detectors of persons and palms and the
+`full` landmark networks of bodies and hands (not `lite` nor `heavy`). Tasks' PoseLandmarker and HandLandmarker each
+want their two in an uncompressed zip, with metadata saying how the input image is normalised. The hand's networks have
+it; the pose's get it here with the flatbuffer schemas mediapipe ships, because its own writers (`metadata_writers`)
+need a native module that wheels since 1.0 lack.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from mocap.errors import MissingFile, ModelError, SetupError
 VERSION = "0.10.21"
 WHEEL = f"mediapipe=={VERSION}"
 WHEEL_SHA256 = "956eb1ebc275c629e61b085b2cab89c3a5b9e93bad1bb107348d98dafb5a4bb5"
-ENVIRONMENT = "MOCAP_POSE_MODEL"
 # No wheel of 0.10.21 exists for every system and Python, so one is named; only its data files are used.
 DOWNLOAD = (
     *("pip", "download", "--no-deps", "--only-binary=:all:", "--python-version", "312", "--implementation", "cp"),
@@ -34,32 +34,72 @@ DOWNLOAD = (
 
 
 @dataclass(frozen=True)
-class _Network:
-    """One network of the bundle; its input is (pixel - mean) / std with pixels in [0, 255]."""
+class Network:
+    """One network of a bundle."""
 
     name: str
     source: str
     sha256: str
-    mean: float
-    std: float
+    normalised: tuple[float, float] | None = None
+    """Mean and standard deviation to write beside it: its input is (pixel - mean) / deviation with pixels in [0, 255].
+    None: it says so itself."""
 
 
-_NETWORKS = (
-    _Network(
-        "pose_detector.tflite",
-        "mediapipe/modules/pose_detection/pose_detection.tflite",
-        "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
-        127.5,
-        127.5,
-    ),
-    _Network(
-        "pose_landmarks_detector.tflite",
-        "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
-        "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
-        0.0,
-        255.0,
+@dataclass(frozen=True)
+class Bundle:
+    """A model of mediapipe's Tasks API."""
+
+    name: str
+    """As Google calls its file."""
+    task: str
+    """The class of `mediapipe.tasks.python.vision` that runs it."""
+    what: str
+    """What it is called in sentences."""
+    environment: str
+    """The environment variable that names another file."""
+    networks: tuple[Network, ...]
+
+
+_MODULES = "mediapipe/modules"
+POSE = Bundle(
+    "pose_landmarker",
+    "PoseLandmarker",
+    "pose model",
+    "MOCAP_POSE_MODEL",
+    (
+        Network(
+            "pose_detector.tflite",
+            f"{_MODULES}/pose_detection/pose_detection.tflite",
+            "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+            (127.5, 127.5),
+        ),
+        Network(
+            "pose_landmarks_detector.tflite",
+            f"{_MODULES}/pose_landmark/pose_landmark_full.tflite",
+            "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+            (0.0, 255.0),
+        ),
     ),
 )
+HAND = Bundle(
+    "hand_landmarker",
+    "HandLandmarker",
+    "hand model",
+    "MOCAP_HAND_MODEL",
+    (
+        Network(
+            "hand_detector.tflite",
+            f"{_MODULES}/palm_detection/palm_detection_full.tflite",
+            "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+        ),
+        Network(
+            "hand_landmarks_detector.tflite",
+            f"{_MODULES}/hand_landmark/hand_landmark_full.tflite",
+            "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+        ),
+    ),
+)
+BUNDLES = (POSE, HAND)
 
 
 def user_cache() -> Path:
@@ -71,27 +111,29 @@ def user_cache() -> Path:
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "mocap"
 
 
-def pose_model(path: str | Path | None = None) -> Path:
-    """The path of a usable `.task` bundle.
+def model_file(bundle: Bundle, path: str | Path | None = None) -> Path:
+    """The path of a usable `.task` file.
 
     Args:
+        bundle: Which model.
         path: The user's own `.task` file, or a wheel of the pinned mediapipe to take the networks from. None asks the
-            environment variable MOCAP_POSE_MODEL, then the cache, then downloads the wheel with pip.
+            bundle's environment variable, then the cache, then downloads the wheel with pip.
 
     Raises:
         MissingFile: `path` is not there.
         ModelError: It is neither a bundle nor the pinned wheel.
         SetupError: The model has to be downloaded and cannot be.
     """
-    origin = "" if path else f" (named by the environment variable {ENVIRONMENT})"
-    path = path or os.environ.get(ENVIRONMENT)
+    origin = "" if path else f" (named by the environment variable {bundle.environment})"
+    path = path or os.environ.get(bundle.environment)
     if not path:
-        return _cached() or _keep(_assemble(_download()))
+        return _cached(bundle) or _kept(bundle, _download(bundle))
     path = Path(path).expanduser()
     if not path.is_file():
-        raise MissingFile(path, what="Pose model" + origin, remedy="It is a .task bundle or a wheel of " + WHEEL + ".")
+        what = bundle.what.capitalize() + origin
+        raise MissingFile(path, what=what, remedy=f"It is a .task bundle or a wheel of {WHEEL}.")
     if path.suffix == ".whl":
-        return _cached() or _keep(_assemble(path.read_bytes()))
+        return _cached(bundle) or _kept(bundle, path.read_bytes())
     if not zipfile.is_zipfile(path):
         raise ModelError(f"{path}{origin} is not a .task bundle, which is a zip of two tflite networks.")
     return path
@@ -102,40 +144,51 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _cached() -> Path | None:
+def _cached(bundle: Bundle) -> Path | None:
     """The bundle in the cache; its name holds its checksum, so one that was cut short or altered is passed over."""
-    for path in sorted(user_cache().glob(f"pose_landmarker_full-{VERSION}-*.task")):
+    for path in sorted(user_cache().glob(f"{bundle.name}_full-{VERSION}-*.task")):
         if path.stem.endswith(sha256(path)[:16]):
             return path
     return None
 
 
-def _keep(bundle: bytes) -> Path:
+def _kept(bundle: Bundle, wheel: bytes) -> Path:
+    """The bundle, after this and the others were made from the wheel and kept, so that it is fetched once."""
+    if hashlib.sha256(wheel).hexdigest() != WHEEL_SHA256:
+        raise ModelError(
+            f"The wheel the {bundle.what} is taken from is not the expected one of {WHEEL} (sha256 {WHEEL_SHA256}); "
+            f"`{' '.join(DOWNLOAD)}` fetches it."
+        )
+    made = {each.name: _keep(each, _assemble(each, wheel)) for each in BUNDLES}
+    return made[bundle.name]
+
+
+def _keep(bundle: Bundle, content: bytes) -> Path:
     """Writes the bundle into the cache; safe when several processes do so at once."""
     folder = user_cache()
-    path = folder / f"pose_landmarker_full-{VERSION}-{hashlib.sha256(bundle).hexdigest()[:16]}.task"
+    path = folder / f"{bundle.name}_full-{VERSION}-{hashlib.sha256(content).hexdigest()[:16]}.task"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
-            part.write(bundle)
+            part.write(content)
         os.replace(part.name, path)
     except OSError as error:
         raise SetupError(
-            f"The pose model cannot be written to the cache folder {folder} ({error.strerror}); "
+            f"The {bundle.what} cannot be written to the cache folder {folder} ({error.strerror}); "
             "the environment variable XDG_CACHE_HOME names another."
         ) from error
     return path
 
 
-def _download() -> bytes:
+def _download(bundle: Bundle) -> bytes:
     """The pinned wheel, through pip: whatever index, proxy or mirror the user's pip is set up for."""
     command = f"{Path(sys.executable).name} -m {' '.join(DOWNLOAD)}"
     remedy = (
-        f"Where there is a network, run `{command}` and set {ENVIRONMENT} (or the stage's `model_path`) to the wheel "
-        "it saves, or to a pose_landmarker .task file from Google."
+        f"Where there is a network, run `{command}` and set {bundle.environment} (or the `model_path` option) to the "
+        f"wheel it saves, or to a {bundle.name} .task file from Google."
     )
     if importlib.util.find_spec("pip") is None:
-        raise SetupError(f"The pose model is fetched with pip, which {sys.executable} does not have. {remedy}")
+        raise SetupError(f"The {bundle.what} is fetched with pip, which {sys.executable} does not have. {remedy}")
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [sys.executable, "-m", *DOWNLOAD, "--dest", folder, "--disable-pip-version-check", "--no-input", "--quiet"],
@@ -145,25 +198,22 @@ def _download() -> bytes:
         wheels = list(Path(folder).glob("*.whl"))
         if done.returncode or not wheels:
             said = next((s for s in reversed(done.stderr.splitlines()) if s.startswith("ERROR")), "no reason given")
-            raise SetupError(f"The pose model could not be downloaded (pip: {said}). {remedy}")
+            raise SetupError(f"The {bundle.what} could not be downloaded (pip: {said}). {remedy}")
         return wheels[0].read_bytes()
 
 
-def _assemble(wheel: bytes) -> bytes:
-    """The bundle made from the pinned wheel's two networks."""
-    if hashlib.sha256(wheel).hexdigest() != WHEEL_SHA256:
-        raise ModelError(
-            f"The wheel the pose model is taken from is not the expected one of {WHEEL} (sha256 {WHEEL_SHA256}); "
-            f"`{' '.join(DOWNLOAD)}` fetches it."
-        )
+def _assemble(bundle: Bundle, wheel: bytes) -> bytes:
+    """The bundle made from the pinned wheel's networks."""
     made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(wheel)) as source, zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as bundle:
-        for network in _NETWORKS:
+    with zipfile.ZipFile(io.BytesIO(wheel)) as source, zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as written:
+        for network in bundle.networks:
             model = source.read(network.source)
             if hashlib.sha256(model).hexdigest() != network.sha256:
                 raise ModelError(f"{network.source} in the wheel of {WHEEL} is not the expected file.")
+            if network.normalised is not None:
+                model = _with_normalisation(model, *network.normalised)
             # ZipInfo's fixed date makes the same bundle, and so the same checksum, every time.
-            bundle.writestr(zipfile.ZipInfo(network.name), _with_normalisation(model, network.mean, network.std))
+            written.writestr(zipfile.ZipInfo(network.name), model)
     return made.getvalue()
 
 
@@ -176,7 +226,7 @@ def _with_normalisation(model: bytes, mean: float, std: float) -> bytes:
     except ImportError as error:
         raise SetupError(
             f"The installed mediapipe cannot write the pose model's metadata ({error}); "
-            f"install mediapipe 1.2.2 or set {ENVIRONMENT} to a pose_landmarker .task file from Google."
+            f"install mediapipe 1.2.2 or set {POSE.environment} to a {POSE.name} .task file from Google."
         ) from error
 
     parsed: Any = tflite.ModelT.InitFromObj(tflite.Model.GetRootAs(bytearray(model), 0))
