@@ -51,8 +51,9 @@ class Dataset:
     of its images; of unrelated pictures the folder of, or above, images/), or the file or folder of 3D keypoints;
     looked up from the current folder, then from the folder of this file upward."""
     calibration: str | None = "."
-    """A folder with intri.yml and extri.yml, a toml (Pose2Sim, Anipose, Caliscope, FreeMoCap) or a Qualisys .qca.txt;
-    relative to root. One camera may have none (null, or nothing there) or intri.yml alone: it then stands level."""
+    """A folder with intri.yml and extri.yml, a toml (Pose2Sim, Anipose, Caliscope, FreeMoCap), a Qualisys .qca.txt, or
+    a folder with two .dat a camera (handpose3d, bodypose3d); relative to root. One camera may have none (null, or
+    nothing there) or intri.yml alone: it then stands level."""
     kind: Literal["rig", "one_camera", "images"] = "rig"
     """rig: several calibrated cameras; one_camera: one, calibrated or not; images: unrelated pictures, each with its
     own camera and person."""
@@ -68,8 +69,9 @@ class Dataset:
     genders: str | None = None
     """Genders of the people in unrelated pictures, in root: a csv of 0 (male), 1 (female) and -1 (neutral), in the
     order of the pictures' names; null, or nothing there: neutral."""
-    unit: Literal["m", "cm", "mm"] | None = None
-    """Unit of the lengths of the calibration or the 3D keypoints; null: what their format says."""
+    unit: Literal["m", "cm", "mm"] | PositiveFloat | None = None
+    """Unit of the lengths of the calibration or the 3D keypoints; of the calibration also how many metres it is, such
+    as the side of a chessboard's square; null: what their format says."""
     fit: Literal["stretch", "bars", "crop", "crop-centre"] | None = None
     """How footage of another size than its calibration came by it; null: told from the sizes and a picture."""
     world: World = Field(default_factory=World)
@@ -495,6 +497,8 @@ def _take_of_points(dataset: Dataset, path: Path, run: RunContext, facts: Mappin
     told = [name for name in _OF_VIEWS if getattr(dataset, name)]
     if told:
         raise ConfigError(f"{', '.join(told)} of the dataset is about views, and 3D keypoints have none: leave it out.")
+    if isinstance(dataset.unit, (int, float)):
+        raise ConfigError(f"unit of 3D keypoints is m, cm or mm, not {dataset.unit:g}.")
     found = stored_keypoints3d.read_keypoints3d(
         path, skeleton=dataset.skeleton, fps=dataset.fps, unit=dataset.unit, ranges=dataset.ranges
     )
@@ -507,7 +511,6 @@ def _take_of_points(dataset: Dataset, path: Path, run: RunContext, facts: Mappin
             f"data.world.up={seen}."
         )
     T = calibration.to_z_up((), up, dataset.world.floor)[1]
-    joints = found.skeleton.joints
     report = Report(
         "dataset",
         "dataset",
@@ -523,7 +526,7 @@ def _take_of_points(dataset: Dataset, path: Path, run: RunContext, facts: Mappin
                 "people": {
                     name: {
                         "joints_missing": [
-                            j for j, has in zip(joints, np.asarray((p.confidence > 0).any(0)), strict=True) if not has
+                            joint for j, joint in enumerate(p.skeleton.joints) if not (p.confidence[:, j] > 0).any()
                         ],
                         "found": float((p.confidence > 0).mean()),
                     }
@@ -539,7 +542,7 @@ def _take_of_points(dataset: Dataset, path: Path, run: RunContext, facts: Mappin
         run=run,
         timestamps=found.timestamps,
         frames=found.frames,
-        people=tuple(Person(keypoints3d=_turned(p, found, T)) for p in found.people.values()),
+        people=tuple(Person(keypoints3d=_turned(p, T)) for p in found.people.values()),
         reports=(report,),
         floor=dataset.world.floor is not None,
     )
@@ -553,14 +556,14 @@ def _unmatched(found: StoredKeypoints3D) -> list[str]:
     return [f"{count} no joint of {found.skeleton.name} and not used: {named}."]
 
 
-def _turned(points: Points, found: StoredKeypoints3D, T: np.ndarray) -> Keypoints3D:
+def _turned(points: Points, T: np.ndarray) -> Keypoints3D:
     """In the z-up world. What no file has is NaN without taking memory: a view of one NaN."""
     R = T[:3, :3]
     xyz = points.xyz @ R.T + T[:3, 3]
     unknown = np.broadcast_to(np.nan, xyz.shape[:2])
     if points.covariance is None:
-        return Keypoints3D(found.skeleton, xyz, points.confidence, np.broadcast_to(np.nan, (*xyz.shape, 3)), unknown)
-    return Keypoints3D.of(found.skeleton, xyz, points.confidence, R @ points.covariance @ R.T, unknown)
+        return Keypoints3D(points.skeleton, xyz, points.confidence, np.broadcast_to(np.nan, (*xyz.shape, 3)), unknown)
+    return Keypoints3D.of(points.skeleton, xyz, points.confidence, R @ points.covariance @ R.T, unknown)
 
 
 def _places(dataset: Dataset) -> dict[str, Path]:

@@ -71,6 +71,12 @@ def test_a_world_that_is_not_z_up_is_turned_and_the_floor_comes_to_zero():
     assert not take().rig.has_floor
 
 
+def test_the_unit_of_the_calibration_may_be_any_length():
+    made = take("{root: take, unit: 0.25, world: {floor: 2}}")
+    assert made.rig["01"].centre == pytest.approx(0.25 * rigs.rig()["01"].centre - [0, 0, 2])
+    assert "0.25 m, as told" in made.reports[0].facts["calibration"]["unit"]
+
+
 @pytest.mark.parametrize(
     ("text", "error", "parts"),
     [
@@ -252,6 +258,7 @@ class TestKeypoints3D:
             ("{root: points.npz, keypoints3d: ., skeleton: body2}", UnknownName, ['"body2"', "body25"]),
             ("{root: points.npz, keypoints3d: ., skeleton: coco17}", BadFile, ["25 joints", "coco17 has 17"]),
             ("{root: points.npz, keypoints3d: ., unit: mm}", DataError, ["times too small", "unit: m`"]),
+            ("{root: points.npz, keypoints3d: ., unit: 0.5}", ConfigError, ["m, cm or mm, not 0.5"]),
         ],
     )  # fmt: skip
     def test_a_mistake_is_told(self, text, error, parts):

@@ -240,6 +240,66 @@ def test_millimetres_are_told_from_how_far_apart_cameras_are(tmp_path):
         read_calibration(path, unit="miles")
 
 
+def dat_files(folder: Path, c: Camera, *, scale: float, lens: str, placed: str, more: str = "") -> None:
+    def rows(value: np.ndarray) -> str:
+        return "".join(" ".join(map(repr, row)) + " \n" for row in np.atleast_2d(value).tolist())
+
+    (folder / lens).write_text("intrinsic:\n" + rows(c.K) + "distortion:\n" + rows(c.distortion))
+    (folder / placed).write_text("R:\n" + rows(c.R) + "T:\n" + rows(scale * c.t[:, None]) + more)
+
+
+def test_dat_files_are_read_in_the_unit_that_is_given_and_only_their_first_pose(tmp_path):
+    cameras = [camera(f"cam{i}", i) for i in range(2)]
+    square = 0.031
+    second = "\n#below is rotation and translation to go from cam0 to cam1.\nR:\n1 0 0\n0 1 0\n0 0 1\nT:\n9\n9\n9\n"
+    dat_files(tmp_path, cameras[0], scale=1 / square, lens="c0.dat", placed="rot_trans_c0.dat")
+    dat_files(tmp_path, cameras[1], scale=1 / square, lens="c1.dat", placed="rot_trans_c1.dat", more=second)
+    names, sizes = ["cam0", "cam1"], {c.name: c.size for c in cameras}
+    found = read_calibration(tmp_path, view_names=names, sizes=sizes, unit=square)
+    matched, _, _ = match_cameras(found.cameras, names)
+    assert all(same(c, matched[c.name], 1e-9) for c in cameras)
+    assert "read as 0.031 m, as told" in found.unit_note and not found.warnings
+    with pytest.raises(CalibrationError, match=r"does not tell the unit .*--set data\.unit=0\.03"):
+        read_calibration(tmp_path, view_names=names, sizes=sizes)
+    (tmp_path / "rot_trans_c1.dat").unlink()
+    with pytest.raises(CalibrationError, match=r'Camera "c1" has no rot_trans_c1\.dat or c1_rot_trans\.dat'):
+        read_calibration(tmp_path, view_names=names, sizes=sizes, unit=square)
+
+
+def test_dat_files_under_their_newer_names_and_with_a_line_missing(tmp_path):
+    c = camera("camera0")
+    dat_files(tmp_path, c, scale=100, lens="camera0_intrinsics.dat", placed="camera0_rot_trans.dat")
+    assert same(read_calibration(tmp_path, sizes={"0": c.size}, unit="cm").cameras[0], c, 1e-9)
+    path = tmp_path / "camera0_intrinsics.dat"
+    path.write_text(path.read_text().replace("distortion:", "lens:"))
+    with pytest.raises(CalibrationError, match=r'camera0_intrinsics\.dat has no line "distortion:"'):
+        read_calibration(tmp_path, sizes={"0": c.size}, unit="cm")
+
+
+def test_dat_files_of_a_real_recording_give_cameras_that_see_the_same_hand(shared_data):
+    folder = shared_data / "handpose3d_two_view"
+    if not folder.is_dir():
+        pytest.skip("the recording of a hand is not on this machine")
+    sizes = {"cam0": (720, 720), "cam1": (720, 720)}
+    cameras, _, _ = match_cameras(
+        read_calibration(folder / "camera_parameters", view_names=list(sizes), sizes=sizes, unit=0.043).cameras,
+        list(sizes),
+    )
+    seen = np.load(folder / "mediapipe_hand21_2d.npz")
+    both = ((seen["cam0"][..., 2] > 0) & (seen["cam1"][..., 2] > 0)).all(1)
+    rays = [
+        cv2.undistortPoints(seen[c.name][both][..., :2].reshape(-1, 1, 2).astype(float), c.K, c.distortion)
+        for c in cameras.values()
+    ]
+    points = cv2.triangulatePoints(*(c.T_camera_world[:3] for c in cameras.values()), *(r[:, 0].T for r in rays))
+    xyz = (points[:3] / points[3]).T
+    for c in cameras.values():
+        away = np.linalg.norm(c.project(xyz)[0] - seen[c.name][both][..., :2].reshape(-1, 2), axis=1)
+        assert np.median(away) < 2
+    palm = np.linalg.norm(xyz.reshape(-1, 21, 3)[:, 5] - xyz.reshape(-1, 21, 3)[:, 17], axis=1)
+    assert 0.05 < np.median(palm) < 0.08  # m
+
+
 def test_caliscope_tables_are_called_like_its_videos(tmp_path):
     cameras = [camera(f"cam_{i}", i) for i in range(2)]
     path = tmp_path / "camera_array.toml"

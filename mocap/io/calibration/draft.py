@@ -39,6 +39,8 @@ class Parsed:
     unit: str | None
     """Unit of length the format defines; None where it has to be told from the numbers."""
     warnings: tuple[str, ...] = ()
+    tells_unit: bool = True
+    """Whether the numbers can tell it; else it has to be given."""
 
 
 def attempted(read: Callable[..., Draft], *arguments: Any) -> Draft | CalibrationError:

@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 
 _SUFFIXES = ("json", "img", "images", "video", "openpose")
 """What tools append to a camera's name for a folder of what it saw."""
-_PREFIXES = ("camera", "cam", "port", "view")
+_PREFIXES = ("camera", "cam", "port", "view", "c")
 """Words that only say that the number after them is a camera's."""
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from mocap.errors import BadFile, CalibrationError, MissingFile, UnknownName
 from mocap.geometry.cameras import Camera
-from mocap.io.calibration import easymocap, qualisys, tomls
+from mocap.io.calibration import dats, easymocap, qualisys, tomls
 from mocap.io.calibration.draft import Draft, Parsed
 from mocap.io.calibration.matching import look_up, normalised
 
-FORMATS = ("intri.yml + extri.yml", "*.toml", "*.qca.txt")
+FORMATS = ("intri.yml + extri.yml", "*.toml", "*.qca.txt", "c0.dat + rot_trans_c0.dat")
 UNITS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 """Metres in each unit of length."""
 
@@ -53,6 +53,8 @@ def _parse(path: Path, level: bool) -> Parsed:
         if len(found) > 1:
             listed = ", ".join(p.name for p in found)
             raise CalibrationError(f"{path} holds several calibrations ({listed}); name one of them.")
+        if not found and dats.found_in(path):
+            return dats.parse(path)
         if not found:
             raise MissingFile(path, what=f"Calibration ({', '.join(FORMATS)})")
         path = found[0]
@@ -79,20 +81,30 @@ def _spread(drafts: Mapping[str, Draft]) -> float:
     return float(np.linalg.norm(centres[:, None] - centres, axis=-1).max())
 
 
-def _unit(parsed: Parsed, drafts: Mapping[str, Draft], unit: str | None, path: Path) -> tuple[str, str, list[str]]:
-    """The unit of length, a sentence that says why, and a warning when it looks wrong."""
+def _unit(
+    parsed: Parsed, drafts: Mapping[str, Draft], unit: str | float | None, path: Path
+) -> tuple[float, str, list[str]]:
+    """The unit of length [m], a sentence that says why, and a warning when it looks wrong."""
     spread = _spread(drafts)
     if unit is not None:
-        why = f"Lengths in {path} are read as {unit}, as told."
+        told = unit if isinstance(unit, str) else f"{unit:g} m"
+        why = f"Lengths in {path} are read as {told}, as told."
     elif parsed.unit is not None:
-        unit, why = parsed.unit, f"Lengths in {path} are read as {parsed.unit}, as {parsed.format} writes them."
+        unit = told = parsed.unit
+        why = f"Lengths in {path} are read as {told}, as {parsed.format} writes them."
+    elif parsed.tells_unit:
+        unit = told = "mm" if spread > _METRES_AT_MOST else "m"
+        why = f"Lengths in {path} are read as {told}, since its cameras are up to {spread:.3g} apart."
     else:
-        unit = "mm" if spread > _METRES_AT_MOST else "m"
-        why = f"Lengths in {path} are read as {unit}, since its cameras are up to {spread:.3g} apart."
-    metres = spread * UNITS[unit]
+        raise CalibrationError(
+            f"{path} does not tell the unit of its lengths: give it as unit: m, cm, mm or the metres in one unit (the "
+            "side of the chessboard's squares, where that was called 1) in the dataset file (--set data.unit=0.03)."
+        )
+    length = UNITS[unit] if isinstance(unit, str) else float(unit)
+    metres = spread * length
     if len(drafts) > 1 and not _METRES_AT_LEAST <= metres <= _METRES_AT_MOST:
-        return unit, why, [f"Cameras in {path} are at most {metres:.3g} m apart: is its unit of length {unit}?"]
-    return unit, why, []
+        return length, why, [f"Cameras in {path} are at most {metres:.3g} m apart: is its unit of length {told}?"]
+    return length, why, []
 
 
 def read_calibration(
@@ -100,28 +112,29 @@ def read_calibration(
     *,
     view_names: Sequence[str] | None = None,
     sizes: Mapping[str, tuple[int, int]] | None = None,
-    unit: str | None = None,
+    unit: str | float | None = None,
     level: bool = False,
 ) -> CalibrationFile:
     """Cameras of a calibration file or folder, whatever its format.
 
     Args:
-        path: `intri.yml`, `extri.yml` or the folder with both; a toml; a `.qca.txt`; or a folder with one of these.
+        path: `intri.yml`, `extri.yml` or the folder with both; a toml; a `.qca.txt`; a folder with one of these, or
+            with two `.dat` a camera.
         view_names: The views that need a camera: a camera that cannot be read and is no view's is left out with a
             warning instead of raising. None: every camera must be right.
         sizes: Image sizes by view name [px], for files that have none (EasyMocap's often have not).
-        unit: Unit of the lengths in the file, one of `UNITS`; None: what the format defines, else told from how far
-            apart the cameras are.
+        unit: Unit of the lengths in the file, one of `UNITS` or how many metres it is; None: what the format defines,
+            else told from how far apart the cameras are.
         level: Take an intri.yml without extri.yml, whose cameras then stand level at the world's origin: for takes of
             one camera.
 
     Raises:
         MissingFile: No file, or half of one.
         BadFile: A file of no known format.
-        CalibrationError: A camera that lacks something, named with its file and key.
+        CalibrationError: A camera that lacks something, named with its file and key; or a unit that nothing tells.
     """
     path = Path(path)
-    if unit is not None and unit not in UNITS:
+    if isinstance(unit, str) and unit not in UNITS:
         raise UnknownName("unit of length", unit, UNITS)
     parsed = _parse(path, level)
     warnings = list(parsed.warnings)
@@ -139,7 +152,7 @@ def read_calibration(
             warnings.append(f"{draft} It is no view's and is left out.")
     if not drafts:
         raise CalibrationError(f"{path} holds no camera.")
-    unit, unit_note, odd = _unit(parsed, drafts, unit, path)
+    length, unit_note, odd = _unit(parsed, drafts, unit, path)
     odd = [] if level else odd  # how far apart cameras are is nothing to a take of one
 
     cameras = []
@@ -157,7 +170,7 @@ def read_calibration(
                 continue
             size = entry[1]
         T = np.eye(4)
-        T[:3, :3], T[:3, 3] = draft.R, draft.t * UNITS[unit]
+        T[:3, :3], T[:3, 3] = draft.R, draft.t * length
         try:
             cameras.append(Camera(name, draft.K, draft.distortion, T, size, draft.fisheye))
         except CalibrationError as error:
