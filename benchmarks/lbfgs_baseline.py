@@ -298,11 +298,11 @@ def objective(
     for label, bound in terms.items():
         if isinstance(bound, BoundK3d):
             whitening = tensor(bound.whitening(np.arange(len(bound.xyz))))
-            xyz, c = tensor(bound.xyz), bound.scale**2
+            xyz, c = tensor(bound.xyz), tensor(bound.scale**2)
 
             def k3d(keypoints: Tensor, R: Tensor, Th: Tensor, vectors: Tensor, W=whitening, xyz=xyz, c=c) -> Tensor:
                 s = (W @ (keypoints - xyz)[..., None]).square().sum((-1, -2))
-                return 0.5 * c * torch.log1p(s / c).sum()
+                return (0.5 * c * torch.log1p(s / c)).sum()
 
             made.append(k3d)
         elif isinstance(bound, BoundSmooth) and bound.gain_keypoints is None:

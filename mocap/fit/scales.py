@@ -19,6 +19,7 @@ from scipy.ndimage import uniform_filter1d
 
 from mocap.bodies import kinematics
 from mocap.bodies.kinematics import KeypointRig
+from mocap.bodies.ranges import of_hands
 from mocap.geometry import robust, rotations
 from mocap.solve.problem import Problem, State
 from mocap.terms.base import Bound
@@ -47,8 +48,8 @@ _CLEAR = 1.0
 """How much more than noise must be left over in a window, relative to the noise, to be a motion."""
 _RAISED = 1.5
 """By how much a sigma is raised for motion that was smoothed away to be worth another solve."""
-_LEVER = 0.05
-"""A point nearer to a joint than this says little about its turning [m]."""
+_LEVER = (0.05, 0.015)
+"""A point nearer to a joint of a body than this says little about its turning, and to one of a hand [m]."""
 _CHUNK = 2000
 
 
@@ -114,20 +115,29 @@ def _discounted(bound: Mapping[str, Bound]) -> dict[str, Bound]:
     """The losses with those of points and of accelerations counting less, next to those that judge a pose.
 
     How noisy the points are and how a body accelerates settle each other, whatever the points are off by all the time.
-    But that limits what they tell of a pose: a variance `sigma^2` counts as `sigma^2 + place^2` there.
+    But that limits what they tell of a pose: a variance `sigma^2` counts as `sigma^2 + place^2` there; each of a body's
+    points and of hands' for itself, since noise and place of both are of other sizes.
     """
-    parts = []
+    parts: tuple[list[float], list[float]] = ([], [])
     for term in bound.values():
-        if isinstance(term, BoundK3d) and term.place and term.estimated.any():
-            sigma2 = np.nanmedian(term.sigma()[term.estimated]) ** 2
-            parts.append(float(sigma2 / (sigma2 + term.place**2)))
-        if isinstance(term, BoundRefine2d) and term.place:
-            parts.append(term.noise() ** 2 / (term.noise() ** 2 + term.place**2))
-    if not parts or not np.isfinite(parts).all():
+        if not isinstance(term, (BoundK3d, BoundRefine2d)):
+            continue
+        for told, which in zip(parts, (~term.hands, term.hands), strict=True):
+            if isinstance(term, BoundK3d):
+                which = which & term.estimated
+                sigma = term.sigma()[which]
+                noise = np.nanmedian(sigma) if np.isfinite(sigma).any() else np.nan
+            else:
+                noise = term.noise(which)
+            place = np.median(term.place[which]) if which.any() else 0.0
+            if place and np.isfinite(noise):
+                told.append(float(noise**2 / (noise**2 + place**2)))
+    lowest = [min(told) for told in parts if told]
+    if not lowest:
         return dict(bound)
-    part = min(parts)
+    both = (lowest[0], lowest[-1])  # where only one of them is there, the other has no points
     return {
-        k: b.discounted(part) if isinstance(b, (BoundK3d, BoundRefine2d, BoundSmooth)) else b for k, b in bound.items()
+        k: b.discounted(both) if isinstance(b, (BoundK3d, BoundRefine2d, BoundSmooth)) else b for k, b in bound.items()
     }
 
 
@@ -170,15 +180,17 @@ def rescaled_in_images(
     return _discounted(made)
 
 
-def _noise_in_images(term: BoundRefine2d, rig: KeypointRig, state: State, response: _Response) -> list[float]:
-    """By what factor each view's expected error is too small."""
+def _noise_in_images(
+    term: BoundRefine2d, rig: KeypointRig, state: State, response: _Response
+) -> list[Float[np.ndarray, " keypoints"]]:
+    """By what factor each view's expected errors are too small, of a body's points and of hands'."""
     unit = 1 / np.sqrt(term.weight * term.discount)
     left: list[list[np.ndarray]] = [[] for _ in term.views]
     for s in range(0, len(state.Th), _CHUNK):
         numbers = np.arange(s, min(s + _CHUNK + 1, len(state.Th)))
         posed = kinematics.pose(rig, state.betas, state.R[numbers], state.Th[numbers])
         for view, made in zip(left, term.residuals(posed, numbers), strict=True):
-            view.append(unit * made.r[made.frame < _CHUNK])
+            view.append(unit[:, None] * made.r[made.frame < _CHUNK])
     J = response.posed.jacobian
     assert J is not None
     C = response.covariance.mean(0)
@@ -188,13 +200,15 @@ def _noise_in_images(term: BoundRefine2d, rig: KeypointRig, state: State, respon
         size = np.concatenate(view)
         there = size.any(-1)
         # part of the noise that the fit follows
-        WJ = unit * (made.jacobians[0] @ J[made.frame])
-        followed = np.einsum("fkip,pq,fkiq->fk", WJ, C, WJ, optimize=True)[made.r.any(-1)] / 2
-        if len(followed) and there.any():
-            remains = np.clip(1 - followed.mean(), 0.2, 1.0)
-            factors.append(max(float(robust.mad_sigma(size[there]) / np.sqrt(remains)), 1e-3))
-        else:
-            factors.append(1.0)
+        WJ = unit[:, None, None] * (made.jacobians[0] @ J[made.frame])
+        followed = np.einsum("fkip,pq,fkiq->fk", WJ, C, WJ, optimize=True) / 2
+        factor = np.ones(rig.n_keypoints)
+        for which in (~term.hands, term.hands):
+            part, left_over = followed[made.r.any(-1) & which], size[there & which]
+            if len(part) and len(left_over):
+                remains = np.clip(1 - part.mean(), 0.2, 1.0)
+                factor[which] = max(float(robust.mad_sigma(left_over) / np.sqrt(remains)), 1e-3)
+        factors.append(factor)
     return factors
 
 
@@ -217,7 +231,7 @@ def _response(
 
 def left_over(term: BoundK3d, rig: KeypointRig, state: State) -> Float[np.ndarray, "frames keypoints 3"]:
     """What a solution leaves of the points: they less the body's, in expected errors; NaN where there is no point."""
-    frames, unit = len(state.Th), 1 / np.sqrt(term.weight * term.discount)
+    frames, unit = len(state.Th), 1 / np.sqrt(term.weight * term.discount)[:, None]
     left = np.empty((frames, rig.n_keypoints, 3))
     for s in range(0, frames, _CHUNK):
         numbers = np.arange(s, min(s + _CHUNK, frames))
@@ -245,20 +259,19 @@ def _noise(
     left = np.clip(1 - part, 0.2, 1.0)
     variance = np.ones(rig.n_keypoints)
     variance[known] = robust.mad_sigma(size[:, known], axis=(0, 2)) ** 2 / left[known]
-    if not term.place:
-        # what moves on from frame to frame is no noise: third differences hold 20 times the variance of noise and
-        # little of motion; but a detector's own noise moves on as well
-        third = np.diff(size, n=3, axis=0)
-        told = known & (np.isfinite(third[..., 0]).sum(0) >= _FEWEST)
+    # what moves on from frame to frame is no noise: third differences hold 20 times the variance of noise and little of
+    # motion; but a detector's own noise moves on as well
+    third = np.diff(size, n=3, axis=0)
+    told = known & (term.place == 0) & (np.isfinite(third[..., 0]).sum(0) >= _FEWEST)
+    if told.any():
         variance[told] = np.minimum(variance[told], robust.mad_sigma(third[:, told], axis=(0, 2)) ** 2 / 20)
-    use = known & term.estimated
-    if not use.any():
-        return factor
-    shared = np.average(variance[use], weights=n[use])
-    if term.place:  # a keypoint that is off by more than others for long is no noisier
-        factor[use] = np.sqrt(shared)
-    else:
-        factor[use] = np.sqrt((n * variance + _SHARED * shared)[use] / (n + _SHARED)[use])
+    for which in (~term.hands, term.hands):
+        use = known & term.estimated & which
+        if use.any():
+            shared = np.average(variance[use], weights=n[use])
+            own = (n * variance + _SHARED * shared)[use] / (n + _SHARED)[use]
+            # a keypoint that is off by more than others for long is no noisier
+            factor[use] = np.sqrt(np.where(term.place[use] > 0, shared, own))
     return np.maximum(factor, 1e-3)
 
 
@@ -296,9 +309,10 @@ def _unexplained(
     out = np.zeros((len(left), 1 + rig.body.n_joints))
     seen = np.asarray(np.isfinite(left[..., 0]).any(0))
     out[:, 0] = squared[:, seen].min(1) if seen.any() else 0.0
+    least = np.where(of_hands(rig.body.joint_names), _LEVER[1], _LEVER[0])
     for joint in range(1, rig.body.n_joints):  # tens of joints, whatever the number of frames
         below = rig.moved[rig.moved[:, 1] == joint, 0]
-        below = below[seen[below] & (lever[joint, below] > _LEVER)]
+        below = below[seen[below] & (lever[joint, below] > least[joint])]
         if len(below):
             out[:, 1 + joint] = (squared[:, below] / lever[joint, below] ** 2).min(1)
     return np.sqrt(out)

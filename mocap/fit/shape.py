@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 
 from mocap.bodies import kinematics
 from mocap.bodies.model import BodyModel
-from mocap.bodies.ranges import joint_ranges
-from mocap.errors import DataError, SolveError
-from mocap.fit.root import TORSO, align, first_poses
+from mocap.bodies.ranges import is_hand, joint_ranges
+from mocap.errors import DataError, ModelError, SolveError
+from mocap.fit.root import align, first_poses, rigid_points
 from mocap.geometry import robust
 from mocap.solve.parallel import one_thread_each
 from mocap.take import Keypoints3D
@@ -30,6 +30,9 @@ _REPOSED = 3
 """Iterations that pose the limbs anew with the shape reached; later ones keep those poses, so that they converge."""
 _STATURE_SIGMA = 0.001
 """How well a stature that is given is known [m]."""
+_BONE = 0.5
+"""The bones of fingers and palm are short, and so many times as far as a body's limbs from the model's; less would have
+the shape follow where detectors see knuckles of bent fingers."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class ShapeFit:
     fitted: Float[np.ndarray, " limbs"]
     """Lengths of the fitted body's limbs in its rest pose [m]."""
     stature: float
-    """[m]"""
+    """Of a body; of a hand by itself its length, from the wrist to the furthest tip [m]."""
     converged: bool
 
     @property
@@ -147,7 +150,7 @@ def _bending(
     as they were seen, in closed form; the rest is drawn from usual poses.
     """
     body = rig.body
-    ranges = joint_ranges(body.joint_names[1:])
+    ranges = joint_ranges(body.joint_names[1:], body)
     sampled = ranges.sample(_POSES)
     R = kinematics.local_rotations(np.zeros((_POSES, 3)), sampled)
     rows = np.linspace(0, len(points.xyz) - 1, _POSES).astype(int)
@@ -155,10 +158,10 @@ def _bending(
         points,
         **{n: getattr(points, n)[rows] for n in ("xyz", "confidence", "covariance", "reprojection_error")},
     )
-    names = [n for n in TORSO if points.skeleton.has(n)]
+    names = rigid_points(points.skeleton)
     places = points.skeleton.indices(names)
     rest = kinematics.pose(rig, betas, np.broadcast_to(np.eye(3), R[:1].shape), np.zeros((1, 3))).keypoints
-    if len(names) >= 3:
+    if names:
         root, _, seen = align(rest[0, places], part.xyz[:, places], part.confidence[:, places])
         posed = first_poses(body, betas, part, root)
         moved = np.abs(posed - np.eye(3)).max((2, 3)) > 1e-9  # joints it could not see stay as they usually are
@@ -184,6 +187,14 @@ def _enough(points: Keypoints3D) -> Keypoints3D:
     return dataclasses.replace(points, **{n: getattr(points, n)[rows] for n in names})
 
 
+def size_of(body: BodyModel, betas: Float[np.ndarray, " betas"]) -> float:
+    """Stature, or of a hand by itself its length from the wrist to the furthest tip, at rest [m]."""
+    if not is_hand(body):
+        return body.stature(betas)
+    vertices = body.rest(betas)
+    return float(np.linalg.norm(vertices - (body.J_regressor @ vertices)[0], axis=1).max())
+
+
 @one_thread_each()
 def fit_shape(
     body: BodyModel,
@@ -199,14 +210,20 @@ def fit_shape(
     Args:
         body: The model; it must have the points' skeleton.
         points: 3D keypoints of one person.
-        model_sigma: How far a perfectly measured limb may be from the model's, which is taken at rest [m].
+        model_sigma: How far a perfectly measured limb may be from the model's, which is taken at rest [m]; half
+            of it for the short bones of hands.
         prior_weight: Of 1/2 |betas|^2; a coefficient is one standard deviation of the population.
         stature: When known [m].
         max_iterations: Gauss-Newton steps at most.
 
     Raises:
         DataError: No limb was seen in any frame, and no stature is given.
+        ModelError: A stature is given of a hand by itself.
     """
+    if is_hand(body) and stature is not None:
+        raise ModelError(f'Body "{body.name}" is a hand and has no stature: leave it out.')
+    bones = points.skeleton.of_hands()[points.skeleton.limb_indices()].all(1)
+    of_model = np.where(bones, _BONE, 1.0) * model_sigma
     limbs = points.skeleton.limb_indices()
     points = _enough(points)
     measured = limb_lengths(points, limbs)
@@ -226,7 +243,7 @@ def fit_shape(
         if iteration < _REPOSED:
             ratio, varies = _bending(rig, limbs, betas, points)
             target = np.where(known, measured.length / ratio, 0.0)
-            unsure = measured.sigma**2 + model_sigma**2 + (_UNSURE * varies * target) ** 2
+            unsure = measured.sigma**2 + of_model**2 + (_UNSURE * varies * target) ** 2
             sigma = np.where(known, np.sqrt(unsure), np.inf)
         posed = kinematics.pose(rig, betas, rest_R, np.zeros((1, 3)), shape_jacobian=True)
         assert posed.shape_jacobian is not None
@@ -256,6 +273,6 @@ def fit_shape(
         np.sqrt(np.diagonal(np.linalg.inv(H))),
         measured,
         _lengths(fitted[None], limbs)[0],
-        body.stature(betas),
+        size_of(body, betas),
         converged,
     )

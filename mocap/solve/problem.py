@@ -337,16 +337,19 @@ class _Gathered:
     def chained(self, posed: Posed, cost: np.ndarray, own: slice) -> Linearised:
         """All that was gathered, by the parameters; of the frames `own`."""
         n, size, window = own.stop - own.start, self.size, self.window
-        J, S = posed.jacobian, posed.shape_jacobian
-        assert J is not None
-        rows = J.reshape(window, -1, size)
+        whole_J, whole_S = posed.jacobian, posed.shape_jacobian
+        assert whole_J is not None
         gradient, b = self.pulled_back(posed, own)
         diagonal = np.zeros((n, size, size))
         dense: dict[int, np.ndarray] = {}
-        n_betas = 0 if S is None else S.shape[-1]
+        n_betas = 0 if whole_S is None else whole_S.shape[-1]
         C, E = np.zeros((window, size, n_betas)), np.zeros((n_betas, n_betas))
         for lag, M in self.at_keypoints.items():
-            M = M.astype(J.dtype)
+            M, J, S = M.astype(whole_J.dtype), whole_J, whole_S
+            if lag:  # of points in two frames there are few: those of feet
+                some = np.flatnonzero(M.any((0, 2, 3)))
+                M, J, S = M[:, some], J[:, some], None if S is None else S[:, some]
+            rows = J.reshape(window, -1, size)
             # pairs of which at least one frame is owned: what they add to the border belongs to both
             early = slice(max(0, own.start - lag), min(own.stop, window - lag))
             late = slice(early.start + lag, early.stop + lag)
@@ -382,7 +385,7 @@ class _Gathered:
                 view[:, part, :, part, :] += M[own].transpose(1, 0, 2, 3)
             else:
                 parts[lag] = M[own]
-        blocks = Blocks(diagonal, dense, parts, None if S is None else C[own])
+        blocks = Blocks(diagonal, dense, parts, None if whole_S is None else C[own])
         return Linearised(cost, gradient, scale, blocks, E, b[:n_betas])
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Gt, Le
 from pydantic import PositiveFloat
 
+from mocap.bodies.ranges import is_hand
 from mocap.fit.shape import fit_shape
 from mocap.stages.base import Stage, options
 from mocap.take import Take
@@ -20,11 +21,11 @@ class FitShape(Stage):
     gives: ClassVar = frozenset({"shape"})
 
     model_sigma: PositiveFloat = 0.004
-    """How far a perfectly measured limb may be from the model's [m]."""
+    """How far a perfectly measured limb may be from the model's [m]; half of it for the short bones of hands."""
     prior: PositiveFloat = 1.0
     """Weight of the population's own distribution of shapes."""
     stature: Annotated[float, Gt(0.4), Le(2.8)] | None = None
-    """The person's height when known [m]."""
+    """The person's height when known [m]; not of a hand by itself."""
 
     def __call__(self, take: Take) -> Take:
         """One shape a person."""
@@ -42,11 +43,12 @@ class FitShape(Stage):
             )
         facts = []
         for person, fit in zip(take.people, fits, strict=True):
-            assert person.keypoints3d is not None
+            assert person.keypoints3d is not None and person.body is not None
+            size = "hand_length" if is_hand(person.body) else "stature"
             limbs = ["-".join(limb) for limb in person.keypoints3d.skeleton.limbs]
             facts.append(
                 {
-                    "stature": fit.stature,
+                    size: fit.stature,
                     "betas": fit.betas.tolist(),
                     "betas_sigma": fit.sigma.tolist(),
                     "converged": fit.converged,

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from mocap.bodies.ranges import is_hand
 from mocap.fit.root import fit_root
 from mocap.geometry import rotations
 from mocap.stages.base import Stage, options
@@ -14,7 +15,8 @@ from mocap.take import Motion, Take
 
 @options
 class InitRT(Stage):
-    """Where the body is and which way it faces (Th, Rh), in closed form from the torso; gaps interpolated."""
+    """Where the body is and which way it faces (Th, Rh), in closed form from the torso, or from the palm of a hand by
+    itself; gaps interpolated."""
 
     needs: ClassVar = frozenset({"keypoints3d", "body", "shape"})
     gives: ClassVar = frozenset({"motion"})
@@ -30,7 +32,7 @@ class InitRT(Stage):
                 {
                     "frames": len(fit.R),
                     "frames_interpolated": int((~fit.seen).sum()),
-                    "torso_error": float(np.nanmedian(fit.error)),
+                    "palm_error" if is_hand(person.body) else "torso_error": float(np.nanmedian(fit.error)),
                 }
             )
         return take.with_people(motion=motions).reported(people=facts)

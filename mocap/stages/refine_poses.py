@@ -10,14 +10,17 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from mocap.bodies.ranges import is_hand
 from mocap.errors import FlowError, SolveError
 from mocap.fit.motion import MotionFit, distance, fit_motion
+from mocap.fit.shape import size_of
 from mocap.fit.uncertainty import correlation, joint_sigma
 from mocap.geometry.cameras import Rig
 from mocap.registry import Named
 from mocap.stages.base import Stage, options
 from mocap.take import Motion, Take
 from mocap.terms.base import Data, Term
+from mocap.terms.fingers import BoundFingers, Fingers
 from mocap.terms.ground import Ground
 from mocap.terms.k3d import BoundK3d, K3d
 from mocap.terms.limits import BoundLimits, Limits
@@ -29,8 +32,8 @@ _ALIKE = 0.3
 """A correlation of errors of neighbouring frames that makes error bars too small."""
 _LONG_UNSEEN = 0.5
 """[s]"""
-_FAR = 0.1
-"""A median distance from the points that no person of the body's shape explains [m]."""
+_FAR = (0.1, 0.02)
+"""A median distance from the points that no person of the body's shape explains, and no hand [m]."""
 
 
 @options
@@ -46,10 +49,11 @@ class RefinePoses(Stage):
             "smooth": Smooth(),
             "limits": Limits(),
             "prior": Prior(),
+            "fingers": Fingers(),
             "ground": Ground(),
         }
     )
-    """What is minimised, by name: k3d, refine_2d, smooth, limits, prior, rest, ground."""
+    """What is minimised, by name: k3d, refine_2d, smooth, limits, prior, fingers, rest, ground."""
     shape: bool = True
     """Whether the shape is refined together with the poses."""
     max_iterations: PositiveInt = 50
@@ -92,21 +96,22 @@ class RefinePoses(Stage):
                 apart += time.perf_counter() - began
             motions.append(motion)
             shapes.append(fit.betas)
+            hand = is_hand(person.body)
             off = distance(data, fit.motion, fit.betas)
             facts.append(
                 {
                     "converged": fit.converged,
                     "distance": off,
                     "betas": fit.betas.tolist(),
-                    "stature": person.body.stature(fit.betas),
+                    "hand_length" if hand else "stature": size_of(person.body, fit.betas),
                     "passes": {k: s.facts() for k, s in fit.passes.items()},
                     "told_by_the_take": fit.scales,
                     **told,
                 }
             )
-            if off > _FAR:
+            if off > _FAR[hand]:
                 warnings.append(
-                    f"The body of person {number} lies {off:.2f} m from the triangulated points at the median: this "
+                    f"The body of person {number} lies {off:.3g} m from the triangulated points at the median: this "
                     "fit cannot be used. Look at the unit of the calibration, the body model and the overlay."
                 )
             elif not fit.converged:
@@ -163,6 +168,6 @@ def _assumptions(fit: MotionFit) -> list[str]:
     for label, term in terms.items():
         if isinstance(term, BoundK3d) and not term.estimated.any():
             told.append(f"The expected error of {label} was given, not told by the take.")
-    if not any(isinstance(t, (BoundPrior, BoundLimits, BoundRest)) for t in terms.values()):
+    if not any(isinstance(t, (BoundPrior, BoundLimits, BoundFingers, BoundRest)) for t in terms.values()):
         told.append("No loss tells about joints that were not seen; theirs mean little.")
     return told

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from mocap.bodies.kinematics import Posed
 from mocap.bodies.model import BodyModel
@@ -111,6 +111,13 @@ class Data:
 def body_blocks(x: Float[np.ndarray, "frames posed_joints *rest"]) -> Float[np.ndarray, "frames blocks *rest"]:
     """Of the joints after the root, with zeros for the blocks of Th and of the root."""
     return np.concatenate([np.zeros((len(x), 2, *x.shape[2:])), x], axis=1)
+
+
+def by_part(values: Float[np.ndarray, " items"], of_hands: Bool[np.ndarray, " items"]) -> float | dict[str, float]:
+    """For a report: what is the same for all points, or for a body's and for its hands'."""
+    if of_hands.all() or not of_hands.any():
+        return float(np.median(values))
+    return {"body": float(np.median(values[~of_hands])), "hands": float(np.median(values[of_hands]))}
 
 
 class Bound(ABC):

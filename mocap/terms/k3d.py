@@ -14,12 +14,13 @@ from mocap.bodies.kinematics import Posed
 from mocap.errors import DataError
 from mocap.geometry import robust
 from mocap.options import options
-from mocap.terms.base import Bound, Data, Residuals, Term
+from mocap.terms.base import Bound, Data, Residuals, Term, by_part
 
-_PLACE = 0.012
-"""What detectors and the body disagree about where a joint is [m]: 10-40 mm for mediapipe, measured on renderings."""
-_START = 0.01
-"""Expected error of a point before the take has told it, and of the model beside what a point brings with it [m]."""
+_PLACE = (0.012, 0.003)
+"""What detectors and the body disagree about where a joint of a body is, and a point of a hand, per axis [m]: 10-40 mm
+for mediapipe's body, 1-5 mm for its hands, measured on renderings."""
+_START = (0.01, 0.003)
+"""Expected error of such points before the take has told it, and of the model beside what they bring with them [m]."""
 
 
 @options
@@ -33,7 +34,7 @@ class K3d(Term):
     for each keypoint."""
     place: NonNegativeFloat | None = None
     """How far points sit from where the body has them, the same way in frame after frame [m]; null: 0.012 for points
-    triangulated from detections, and 0 for points that came as such."""
+    triangulated from detections, 0.003 for those of hands, and 0 for points that came as such."""
     robust: PositiveFloat = 3.0
     """Errors beyond this many sigmas per axis count less and less (Cauchy)."""
     weight: NonNegativeFloat = 1.0
@@ -46,7 +47,8 @@ class K3d(Term):
         points = data.keypoints3d
         if points is None:
             raise DataError("Loss k3d needs 3D keypoints.")
-        sigma = _START if self.sigma is None else self.sigma
+        hands = points.skeleton.of_hands()
+        sigma = np.where(hands, _START[1], _START[0]) if self.sigma is None else self.sigma
         seen = points.confidence > 0
         place = points.skeleton.place_sigma()
         gain = np.zeros(points.confidence.shape)
@@ -59,16 +61,19 @@ class K3d(Term):
             gain[seen] = np.sqrt(self.weight)
         else:
             gain[seen] = np.sqrt(self.weight / variance[seen])
+        usual = np.zeros(len(place)) if root is None else np.where(hands, _PLACE[1], _PLACE[0])
         return BoundK3d(
             np.where(seen[..., None], points.xyz, 0.0),
             gain,
             root,
-            self.robust * np.sqrt(3 * self.weight),
+            np.full(len(place), self.robust * np.sqrt(3 * self.weight)),
             self.weight,
             factor=np.ones(len(place)),
-            place=(0.0 if root is None else _PLACE) if self.place is None else self.place,
+            place=usual if self.place is None else np.full(len(place), self.place),
             estimated=np.full(len(place), self.sigma is None) & (place == 0),
             names=points.skeleton.joints,
+            hands=hands,
+            discount=np.ones(len(place)),
         )
 
 
@@ -81,16 +86,18 @@ class BoundK3d(Bound):
     """Zero where the point is missing; [1/m] without `root`."""
     root: Float[np.ndarray, "frames keypoints 3 3"] | None
     """Inverse Cholesky factor of the covariance [1/m]; None where the errors are alike in all directions."""
-    scale: float
+    scale: Float[np.ndarray, " keypoints"]
     weight: float
     factor: Float[np.ndarray, " keypoints"]
     """How many times as large as at first each keypoint's expected error is; `gain` has it."""
-    place: float
-    """What all points may be off by for long [m]: it does not show as noise, yet limits what they tell of a pose."""
+    place: Float[np.ndarray, " keypoints"]
+    """What a point may be off by for long [m]: it does not show as noise, yet limits what they tell of a pose."""
     estimated: Bool[np.ndarray, " keypoints"]
     """Keypoints whose expected error the take itself tells."""
     names: tuple[str, ...]
-    discount: float = 1.0
+    hands: Bool[np.ndarray, " keypoints"]
+    """Which are points of hands."""
+    discount: Float[np.ndarray, " keypoints"]
     """Part of the loss's weight that is left for what the points are off by for long; `gain` and `scale` have it."""
 
     def relaxed(self) -> BoundK3d:
@@ -101,8 +108,9 @@ class BoundK3d(Bound):
         """The loss with each keypoint's expected error so many times as large."""
         return dataclasses.replace(self, gain=self.gain / factor, factor=self.factor * factor)
 
-    def discounted(self, part: float) -> BoundK3d:
-        """The loss with so small a part of its weight."""
+    def discounted(self, parts: tuple[float, float]) -> BoundK3d:
+        """The loss with so small a part of its weight, of a body's points and of hands'."""
+        part = np.where(self.hands, parts[1], parts[0])
         return dataclasses.replace(
             self,
             gain=self.gain * np.sqrt(part / self.discount),
@@ -113,7 +121,7 @@ class BoundK3d(Bound):
     def sigma(self) -> Float[np.ndarray, " keypoints"]:
         """The expected error of each keypoint [m]; NaN where it was never seen."""
         gain = np.where(self.gain > 0, self.gain, np.nan) / np.sqrt(self.weight * self.discount)
-        seen = np.isfinite(gain).any(0)
+        seen = np.asarray(np.isfinite(gain).any(0))
         if self.root is not None:
             gain = gain * np.sqrt(np.einsum("fkij,fkij->fk", self.root, self.root) / 3)
         sigma = np.full(len(seen), np.nan)
@@ -133,7 +141,7 @@ class BoundK3d(Bound):
         E[w] E[psi^2] / E[psi']^2 (Huber, "Robust statistics", 1981, section 6.3), psi(r) = w r over chi-square errors
         of three axes.
         """
-        c = self.scale**2 / (self.weight * self.discount)
+        c = float(self.scale[0] ** 2 / (self.weight * self.discount[0]))  # the same for all
         s = np.linspace(1e-6, 60, 4000)
         density = np.sqrt(s) * np.exp(-s / 2)
         w = c / (c + s)
@@ -148,8 +156,8 @@ class BoundK3d(Bound):
         sigma = self.sigma()
         return {
             "sigma": {name: float(s) for name, s in zip(self.names, sigma, strict=True) if np.isfinite(s)},
-            "place": self.place,
-            "discount": self.discount,
+            "place": by_part(self.place, self.hands),
+            "discount": by_part(self.discount, self.hands),
         }
 
     def whitening(self, frames: Int[np.ndarray, " frames"]) -> Float[np.ndarray, "frames keypoints 3 3"]:

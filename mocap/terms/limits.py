@@ -23,7 +23,7 @@ class Limits(Term):
     """Soft walls at the anatomical ranges, SMPLify's exponential against elbows and knees bent backwards, and a weak
     pull of each joint toward its usual pose.
 
-    Joints of which no range is known (fingers, jaw, eyes) have no walls and are held near rest.
+    Joints of which no range is known (jaw, eyes) have no walls and are held near rest.
     """
 
     sigma: PositiveFloat = 0.1
@@ -35,7 +35,7 @@ class Limits(Term):
 
     def bind(self, data: Data) -> BoundLimits | None:
         """Ranges of the body's joints by name; None when none has one and nothing pulls them."""
-        ranges = joint_ranges(data.body.joint_names[1:])
+        ranges = joint_ranges(data.body.joint_names[1:], data.body)
         if self.weight == 0 or not (self.usual or ranges.known.any()):
             return None
         gain = np.sqrt(self.weight)
@@ -77,7 +77,7 @@ class BoundLimits(Bound):
         SMPLify (Bogo et al., "Keep it SMPL", 2016, section 3.2) has the exponential of the angle [rad] itself, which
         still pulls at a right angle; by sigma it acts where a hinge is straight.
         """
-        theta = posed.vectors
+        theta, by_step = self.ranges.components(posed.vectors), self.ranges.axes @ posed.by_step
         beyond = (theta - np.clip(theta, self.low, self.high)) / self.sigma
         slope = (beyond != 0).astype(float)
         hinge, axis = np.nonzero(self.ranges.backwards)
@@ -87,13 +87,13 @@ class BoundLimits(Bound):
         slope[:, hinge, axis] += way * by_angle
 
         def by_walls() -> dict[int, np.ndarray]:
-            return {0: body_blocks((self.gain / self.sigma) * slope[..., None] * posed.by_step)}
+            return {0: body_blocks((self.gain / self.sigma) * slope[..., None] * by_step)}
 
         made = [Residuals.of("blocks", body_blocks(self.gain * beyond), by_walls)]
         if self.gain_usual is not None:
             r = self.gain_usual * (theta - self.ranges.usual)
             pull = self.gain_usual[..., None]
-            made.append(Residuals.of("blocks", body_blocks(r), lambda: {0: body_blocks(pull * posed.by_step)}))
+            made.append(Residuals.of("blocks", body_blocks(r), lambda: {0: body_blocks(pull * by_step)}))
         return made
 
 

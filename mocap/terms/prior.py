@@ -16,6 +16,7 @@ from pydantic import NonNegativeFloat
 
 from mocap.bodies.kinematics import Posed
 from mocap.bodies.model import BodyModel
+from mocap.bodies.ranges import is_hand
 from mocap.bodies.unpickle import load_pickle
 from mocap.errors import BadFile, MissingFile, ModelError
 from mocap.options import options
@@ -43,17 +44,12 @@ class Prior(Term):
         self._read()
 
     def bind(self, data: Data) -> BoundPrior | None:
-        """The mixture over the joints the body has."""
-        if self.weight == 0:
+        """The mixture over the joints the body has; of the included one None for a hand by itself."""
+        if self.weight == 0 or (self.model == "included" and is_hand(data.body)):
             return None
         mixture = self._read()
         joints, mixture = matched(mixture, data.body, str(self.model))
-        # -log(g N) without what all components share; the least is taken as zero, so that costs are never negative
-        roots = np.linalg.cholesky(mixture.covars)
-        half_log_det = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1)
-        constant = half_log_det - np.log(mixture.weights)
-        mean = mixture.weights @ mixture.means
-        return BoundPrior(joints, mixture.means, np.linalg.inv(roots), constant - constant.min(), self.weight, mean)
+        return BoundPrior.of(joints, mixture, self.weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +139,16 @@ class BoundPrior(Bound):
     """Of the whole mixture."""
 
     early = False
+
+    @classmethod
+    def of(cls, joints: Int[np.ndarray, " joints"], mixture: Mixture, weight: float) -> BoundPrior:
+        """A mixture over these joints; `weight` multiplies its cost."""
+        # -log(g N) without what all components share; the least is taken as zero, so that costs are never negative
+        roots = np.linalg.cholesky(mixture.covars)
+        half_log_det = np.log(np.diagonal(roots, axis1=1, axis2=2)).sum(1)
+        constant = half_log_det - np.log(mixture.weights)
+        mean = mixture.weights @ mixture.means
+        return cls(joints, mixture.means, np.linalg.inv(roots), constant - constant.min(), weight, mean)
 
     @cached_property
     def _spread(self) -> Float[np.ndarray, "3 n d d"]:

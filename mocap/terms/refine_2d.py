@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from mocap.bodies.kinematics import Posed
@@ -18,13 +18,15 @@ from mocap.geometry import robust
 from mocap.geometry.cameras import Camera
 from mocap.options import options
 from mocap.take import Keypoints2D
-from mocap.terms.base import Bound, Data, Residuals, Term
+from mocap.terms.base import Bound, Data, Residuals, Term, by_part
 
 _SAME_MOMENT = 1e-4
 """Camera and take see at the same moment when they are less than this part of a frame apart."""
 _START = 0.0025
 """Expected error of a point before the take has told it [fraction of the image's longer side]."""
 
+_PLACE = (0.015, 0.004)
+"""What detectors and the body disagree about where a joint of a body is, and a point of a hand [m]."""
 _BETWEEN = 5.0
 """How many times as large an error may be that comes from taking a view's moment for the take's nearest."""
 
@@ -42,9 +44,9 @@ class Refine2d(Term):
     sigma: PositiveFloat | None = None
     """Expected error of a point seen with confidence 1, per axis [fraction of the image's longer side]; null: told from
     the take itself, for each view."""
-    place: NonNegativeFloat = 0.015
+    place: NonNegativeFloat | None = None
     """How far detectors see points from where the body has them, the same way in frame after frame [m]: the further,
-    the less the images count next to what poses are like."""
+    the less the images count next to what poses are like; null: 0.015, and 0.004 for points of hands."""
     robust: PositiveFloat = 2.5
     """Errors beyond this many sigmas per axis count less and less (Geman-McClure)."""
     weight: NonNegativeFloat = 1.0
@@ -56,13 +58,20 @@ class Refine2d(Term):
             return None
         if data.keypoints2d is None or data.rig is None:
             raise DataError("Loss refine_2d needs 2D keypoints and a calibrated rig.")
-        clock, views = data.timestamps, []
+        clock, views, hands = data.timestamps, [], np.zeros(0, dtype=bool)
         for name, seen in data.keypoints2d.items():
             camera = data.rig[name]
+            hands = seen.skeleton.of_hands()
             sigma = camera.longer_side * (_START if self.sigma is None else self.sigma)
             views.append(SeenBy.of(camera, seen, clock, sigma))
         return BoundRefine2d(
-            tuple(views), robust=self.robust, weight=self.weight, place=self.place, estimated=self.sigma is None
+            tuple(views),
+            robust=self.robust,
+            weight=self.weight,
+            place=np.where(hands, *reversed(_PLACE)) if self.place is None else np.full(len(hands), self.place),
+            estimated=self.sigma is None,
+            hands=hands,
+            discount=np.ones(len(hands)),
         )
 
 
@@ -77,7 +86,7 @@ class SeenBy:
     """How far toward the next frame, in [0, 1)."""
     xy: Float[np.ndarray, "rows keypoints 2"]
     confidence: Float[np.ndarray, "rows keypoints"]
-    sigma: float
+    sigma: Float[np.ndarray, " keypoints"]
     """Expected error per axis of a point seen with confidence 1 [px]."""
     unsure: Float[np.ndarray, " keypoints"]
     """By how much each keypoint's place on the body may be off [m]."""
@@ -102,7 +111,7 @@ class SeenBy:
             fraction=np.where(same, 0.0, number[rows] - np.floor(number[rows])),
             xy=np.nan_to_num(seen.xy[rows]),
             confidence=seen.confidence[rows],
-            sigma=sigma,
+            sigma=np.full(len(seen.skeleton), sigma),
             unsure=seen.skeleton.place_sigma(),
             scale=np.zeros(len(rows)),
         )
@@ -139,11 +148,13 @@ class BoundRefine2d(Bound):
     robust: float
     """Scale of the kernel [expected errors per axis]."""
     weight: float
-    place: float
-    """What all points may be off by for long [m]: it does not show as noise, yet limits what they tell of a pose."""
+    place: Float[np.ndarray, " keypoints"]
+    """What points may be off by for long [m]: it does not show as noise, yet limits what they tell of a pose."""
     estimated: bool
     """Whether the take itself tells the expected errors."""
-    discount: float = 1.0
+    hands: Bool[np.ndarray, " keypoints"]
+    """Which are points of hands."""
+    discount: Float[np.ndarray, " keypoints"]
     """Part of the loss's weight that is left for what the points are off by for long."""
 
     @property
@@ -164,14 +175,14 @@ class BoundRefine2d(Bound):
         """The loss with how large a metre is in each image, as of the last solve."""
         return dataclasses.replace(self, views=tuple(v.scaled(posed.keypoints) for v in self.views))
 
-    def with_errors(self, factors: Sequence[float]) -> BoundRefine2d:
-        """The loss with each view's expected error so many times as large."""
+    def with_errors(self, factors: Sequence[Float[np.ndarray, " keypoints"]]) -> BoundRefine2d:
+        """The loss with the expected errors of each view so many times as large."""
         views = (dataclasses.replace(v, sigma=v.sigma * f) for v, f in zip(self.views, factors, strict=True))
         return dataclasses.replace(self, views=tuple(views))
 
-    def discounted(self, part: float) -> BoundRefine2d:
-        """The loss with so small a part of its weight."""
-        return dataclasses.replace(self, discount=part)
+    def discounted(self, parts: tuple[float, float]) -> BoundRefine2d:
+        """The loss with so small a part of its weight, of a body's points and of hands'."""
+        return dataclasses.replace(self, discount=np.where(self.hands, parts[1], parts[0]))
 
     def at_frames(self) -> BoundRefine2d:
         """The loss as if each view had seen at the nearest moment of the take, so that it spans one frame.
@@ -186,21 +197,25 @@ class BoundRefine2d(Bound):
         )
         return dataclasses.replace(self, views=tuple(views), robust=_BETWEEN * self.robust)
 
-    def noise(self) -> float:
-        """What noise the views together leave in a keypoint, per axis [m]; NaN where its scale is not known yet.
+    def noise(self, which: Bool[np.ndarray, " keypoints"]) -> float:
+        """What noise the views together leave in some of the keypoints, per axis [m]; NaN where its scale is not known.
 
         A view tells two of a point's three axes.
         """
         frames = 1 + max((int(v.first.max(initial=0)) for v in self.views), default=0)
-        told = np.zeros((frames, max((v.xy.shape[1] for v in self.views), default=0)))
+        told = np.zeros((frames, len(which)))
         for v in self.views:
             np.add.at(told, v.first, 2 / 3 * v.confidence * (v.scale[:, None] / v.sigma) ** 2)
+        told = told[:, which]
         return float(1 / np.sqrt(np.median(told[told > 0]))) if told.any() else np.nan
 
     def facts(self) -> dict[str, object]:
         """The expected error of each view [px]."""
-        sigma = {v.camera.name: float(v.sigma) for v in self.views}
-        return {"sigma_px": sigma, "place": self.place, "discount": self.discount}
+        return {
+            "sigma_px": {v.camera.name: by_part(v.sigma, self.hands) for v in self.views},
+            "place": by_part(self.place, self.hands),
+            "discount": by_part(self.discount, self.hands),
+        }
 
     def residuals(self, posed: Posed, frames: Int[np.ndarray, " posed_frames"]) -> list[Residuals]:
         """Projected minus seen, per view."""

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from mocap.bodies.kinematics import Posed
+from mocap.bodies.ranges import of_hands
 from mocap.geometry import rotations
 from mocap.options import options
 from mocap.terms.base import Bound, Data, Residuals, Term
@@ -39,14 +40,17 @@ class Smooth(Term):
         if self.weight == 0 or len(data.timestamps) < 3:
             return None
         n_joints = data.body.n_joints
+        hands = of_hands(data.body.joint_names)
         sigma = np.array([self.sigma_root or _ROOT] + [self.sigma or _JOINT] * n_joints)
         return BoundSmooth(
             data.timestamps,
             np.broadcast_to(1 / sigma[:, None], (len(data.timestamps), len(sigma), 3)),
-            np.sqrt(self.weight),
+            np.full((1 + n_joints, 1), np.sqrt(self.weight)),
             None if self.sigma_keypoints is None else np.sqrt(self.weight) / self.sigma_keypoints,
             estimated=np.array([self.sigma_root is None] + [self.sigma is None] * n_joints),
             names=("Th", *data.body.joint_names),
+            hands=np.append(hands[0], hands),
+            discount=np.ones(1 + n_joints),
         )
 
 
@@ -57,16 +61,18 @@ class BoundSmooth(Bound):
     timestamps: Float[np.ndarray, " frames"]
     precision: Float[np.ndarray, "frames blocks 3"]
     """1 / sigma of the acceleration of Th [s^2/m], the root and the joints [s^2/rad] about each frame, by axis."""
-    gain: float
+    gain: Float[np.ndarray, "blocks 1"]
     """Root of the weight."""
     gain_keypoints: float | None
     estimated: Bool[np.ndarray, " blocks"]
     """Which sigmas the take itself tells."""
     names: tuple[str, ...]
+    hands: Bool[np.ndarray, " blocks"]
+    """Which are of hands."""
+    discount: Float[np.ndarray, " blocks"]
+    """Part of the loss's weight that is left, as of `k3d`; `gain` has it."""
     raised: float = 0.0
     """Part of all sigmas that were raised for motion the last solve had smoothed away."""
-    discount: float = 1.0
-    """Part of the loss's weight that is left, as of `k3d`; `gain` has it."""
 
     span = 3
 
@@ -76,9 +82,10 @@ class BoundSmooth(Bound):
             self, precision=np.where(self.estimated[:, None], 1 / sigma, self.precision), raised=raised
         )
 
-    def discounted(self, part: float) -> BoundSmooth:
-        """The loss with so small a part of its weight."""
-        return dataclasses.replace(self, gain=self.gain * np.sqrt(part / self.discount), discount=part)
+    def discounted(self, parts: tuple[float, float]) -> BoundSmooth:
+        """The loss with so small a part of its weight, of a body's joints and of hands'."""
+        part = np.where(self.hands, parts[1], parts[0])
+        return dataclasses.replace(self, gain=self.gain * np.sqrt(part / self.discount)[:, None], discount=part)
 
     def facts(self) -> dict[str, object]:
         """The expected accelerations, median over time [m/s^2 for Th, rad/s^2]."""

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hands import toy_hand, toy_smplh
 from synthetic import data_of, random_motion, stepped, toy_body
 
 from mocap import registry
@@ -17,6 +18,10 @@ BETAS = np.array([0.5, -0.3, 0.2, 0.1])
 FRAMES = 5
 NAMES = registry.names("mocap.terms")
 ZERO_AT_TRUTH = {"k3d", "refine_2d"}
+BODIES = {"body": toy_body, "hand": toy_hand, "body with hands": toy_smplh}
+WITHOUT = {"fingers": {"body"}, "prior": {"hand"}}
+"""What a loss has nothing to say of; those that are no concern of hands are tested on a body alone."""
+WITHOUT |= {key: {"hand", "body with hands"} for key in ("capsules", "depth", "ground", "hinges", "k2d")}
 
 
 def options_of(name: str, tmp_path) -> dict:
@@ -37,26 +42,38 @@ def options_of(name: str, tmp_path) -> dict:
     return {"smooth": {"sigma_keypoints": 5.0}}.get(name, {})
 
 
-@pytest.fixture(params=NAMES)
-def name(request):
-    return request.param
+@pytest.fixture(
+    params=[f"{name} of a {kind}" for name in NAMES for kind in BODIES if kind not in WITHOUT.get(name, ())]
+)
+def case(request):
+    name, _, kind = request.param.partition(" of a ")
+    return name, BODIES[kind]()
+
+
+@pytest.fixture
+def name(case):
+    return case[0]
 
 
 @pytest.fixture(params=[0.0, 0.4], ids=["synchronised", "between frames"])
-def data(request):
-    return data_of(toy_body(), BETAS, random_motion(0, FRAMES), shift=request.param)
+def data(request, case):
+    return data_of(case[1], BETAS, random_motion(0, FRAMES, case[1].n_joints), shift=request.param)
+
+
+def rig_of(data):
+    return kinematics.fold(data.body, data.keypoints3d.skeleton)
 
 
 def posed_at(data, R, Th):
-    return kinematics.pose(kinematics.fold(data.body, "body25"), BETAS, R, Th)
+    return kinematics.pose(rig_of(data), BETAS, R, Th)
 
 
-def start(seed=1, frames=FRAMES):
+def start(data, seed=1):
     """Poses off the truth."""
     rng = np.random.default_rng(seed)
-    Rh, Th, poses = random_motion(0, frames)
+    Rh, Th, poses = random_motion(0, FRAMES, data.body.n_joints)
     R = kinematics.local_rotations(Rh, poses)
-    return stepped(R, Th, 0.05 * rng.normal(size=(frames, 75)))
+    return stepped(R, Th, 0.05 * rng.normal(size=(FRAMES, rig_of(data).n_parameters)))
 
 
 def bound_of(name, data, tmp_path):
@@ -67,12 +84,12 @@ def bound_of(name, data, tmp_path):
 
 def test_shapes_and_costs(name, data, tmp_path):
     bound = bound_of(name, data, tmp_path)
-    made = bound.residuals(posed_at(data, *start()), np.arange(FRAMES))
+    made = bound.residuals(posed_at(data, *start(data)), np.arange(FRAMES))
     assert made
     for m in made:
-        items = m.r.shape[1]
-        assert items == {"keypoints": 25, "blocks": 25, "parameters": 1}[m.on]
-        by = 75 if m.on == "parameters" else 3
+        items, rig = m.r.shape[1], rig_of(data)
+        assert items == {"keypoints": rig.n_keypoints, "blocks": 1 + data.body.n_joints, "parameters": 1}[m.on]
+        by = rig.n_parameters if m.on == "parameters" else 3
         assert all(J.shape == (*m.r.shape, by) for J in m.jacobians.values())
         assert set(m.jacobians) <= set(range(bound.span))
         assert m.cost.shape == m.weight.shape == m.r.shape[:2]
@@ -84,13 +101,13 @@ def test_shapes_and_costs(name, data, tmp_path):
 
 def test_jacobian_agrees_with_finite_differences(name, data, tmp_path):
     bound = bound_of(name, data, tmp_path)
-    R, Th = start()
-    rig = kinematics.fold(data.body, "body25")
+    R, Th = start(data)
+    rig = rig_of(data)
     made = bound.residuals(posed_at(data, R, Th), np.arange(FRAMES))
     keypoint_J = kinematics.pose(rig, BETAS, R, Th, jacobian=True).jacobian
     rng = np.random.default_rng(2)
     for _ in range(3):
-        direction = rng.normal(size=(FRAMES, 75))
+        direction = rng.normal(size=(FRAMES, rig.n_parameters))
         h = 1e-6
         plus = bound.residuals(posed_at(data, *stepped(R, Th, h * direction)), np.arange(FRAMES))
         minus = bound.residuals(posed_at(data, *stepped(R, Th, -h * direction)), np.arange(FRAMES))
@@ -114,7 +131,7 @@ def test_jacobian_agrees_with_finite_differences(name, data, tmp_path):
 
 def test_residuals_of_a_part_of_the_take_are_those_of_the_whole(name, data, tmp_path):
     bound = bound_of(name, data, tmp_path)
-    R, Th = start()
+    R, Th = start(data)
     whole = bound.residuals(posed_at(data, R, Th), np.arange(FRAMES))
     part = bound.residuals(posed_at(data, R[1:4], Th[1:4]), np.arange(1, 4))
     for w, p in zip(whole, part, strict=True):
@@ -126,7 +143,7 @@ def test_residuals_of_a_part_of_the_take_are_those_of_the_whole(name, data, tmp_
 def test_data_terms_are_zero_at_the_truth(name, data, tmp_path):
     if name not in ZERO_AT_TRUTH:
         pytest.skip("not a data term")
-    Rh, Th, poses = random_motion(0, FRAMES)
+    Rh, Th, poses = random_motion(0, FRAMES, data.body.n_joints)
     R = kinematics.local_rotations(Rh, poses)
     for m in bound_of(name, data, tmp_path).residuals(posed_at(data, R, Th), np.arange(FRAMES)):
         assert np.abs(m.r).max() < 1e-9
@@ -134,7 +151,7 @@ def test_data_terms_are_zero_at_the_truth(name, data, tmp_path):
 
 def test_weight_multiplies_the_cost_and_zero_switches_off(name, data, tmp_path):
     term = registry.find("mocap.terms", name, Term, "loss")(**options_of(name, tmp_path))
-    posed = posed_at(data, *start())
+    posed = posed_at(data, *start(data))
 
     def cost(weight):
         bound = dataclasses.replace(term, weight=weight).bind(data)

@@ -228,3 +228,18 @@ def test_the_included_prior_is_the_same_for_left_and_right():
 
 def test_it_binds_to_the_included_body():
     assert Prior().bind(Data(load_body("embedded"), np.zeros(1))) is not None
+
+
+def test_of_the_included_prior_a_body_with_hands_has_its_joints_and_a_hand_by_itself_nothing():
+    body = load_body("embedded_hands")
+    bound = Prior().bind(Data(body, np.zeros(1)))
+    assert bound is not None
+    assert [body.joint_names[j] for j in bound.joints] == list(SMPL_JOINTS[1:22])
+    assert Prior().bind(Data(load_body("embedded_left_hand"), np.zeros(1))) is None
+
+
+def test_a_mixture_of_ones_own_is_not_left_out_for_a_hand(tmp_path):
+    with pytest.raises(ModelError, match="none of these joints"):
+        Prior(model=stored(tmp_path, random_mixture(SMPL_JOINTS[1:]))).bind(
+            Data(load_body("embedded_left_hand"), np.zeros(1))
+        )

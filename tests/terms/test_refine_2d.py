@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hands import toy_smplh
 from synthetic import data_of, random_motion, toy_body
 
 from mocap import skeletons
@@ -63,6 +64,24 @@ def test_each_view_tells_its_own_noise(data):
         assert 0.95 * size < sigma[name] < 1.3 * size
 
 
+def test_the_noise_of_hands_is_told_apart_from_the_bodys():
+    body = toy_smplh()
+    Rh, Th, poses = random_motion(0, FRAMES, body.n_joints)
+    data = data_of(body, BETAS, (Rh, Th, poses))
+    rig = kinematics.fold(body, data.keypoints3d.skeleton)
+    size = np.where(rig.skeleton.of_hands(), 2.0, 6.0)[:, None]
+    rng = np.random.default_rng(0)
+    seen = changed(data, lambda name, xy, c: (xy + size * rng.normal(size=xy.shape), c))
+    state = State(Th, kinematics.local_rotations(Rh, poses), BETAS)
+    term = Refine2d(place=0.0).bind(seen)
+    told = rescaled_in_images(rig, {"refine_2d": term, "smooth": Smooth().bind(data)}, state, data.timestamps)
+    for sigma in told["refine_2d"].facts()["sigma_px"].values():
+        assert 0.95 * 6 < sigma["body"] < 1.3 * 6
+        assert 0.95 * 2 < sigma["hands"] < 1.4 * 2
+    usual = Refine2d().bind(seen).facts()["place"]
+    assert usual == {"body": 0.015, "hands": 0.004}
+
+
 def test_a_given_sigma_stays(data):
     pixels = dict.fromkeys(data.keypoints2d, 8.0)
     term = Refine2d(sigma=0.002).bind(noisy(data, pixels))
@@ -76,8 +95,8 @@ def test_what_all_points_are_off_by_for_long_counts_the_more_the_more_views_ther
     for label, seen, place in (("two", few, 0.015), ("four", data, 0.015), ("none", data, 0.0)):
         term = Refine2d(sigma=0.003, place=place).bind(seen).updated(posed_at(truth()))
         told = rescaled_in_images(RIG, {"refine_2d": term, "smooth": Smooth().bind(data)}, truth(), data.timestamps)
-        parts[label] = told["refine_2d"].discount
-        assert told["smooth"].discount == parts[label]
+        parts[label] = told["refine_2d"].facts()["discount"]
+        np.testing.assert_array_equal(told["smooth"].discount, parts[label])
     assert 0 < parts["four"] < parts["two"] < 1 == parts["none"]
     # 3.84 px at 250 px/m, two of three axes told by each view
     noise = (3.84 / 250) ** 2 / (2 / 3 * 2)
