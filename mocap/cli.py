@@ -280,6 +280,8 @@ def _table(take: Take) -> str:
     for i, person in enumerate([] if take.apart else quality.facts["people"]):
         fit: Mapping[str, Any] = person.get("reprojection_fit_px", {})
         who = f" of person {i}" if len(quality.facts["people"]) > 1 else ""
+        if "hand" in person:
+            who = f" of the {person['hand']} hand"
         if "distance_fit_m" not in person and fit:
             lines += ["", f"median reprojection of the fit{who} [px]"]
             lines += [f"{camera:<18}{_number(pixels)}" for camera, pixels in fit.items()]
@@ -294,7 +296,7 @@ def _table(take: Take) -> str:
             lines += ["", f"3D keypoints{who}"]
             if person.get("distance_fit_m") is not None:
                 lines.append(f"{'distance from the fit':<30}{1000 * person['distance_fit_m']:8.1f} mm (median)")
-        if person["body_joints_found"] is not None:
+        if person["body_joints_found"] is not None and "hand" not in person:
             lines.append(f"{'body joints found':<30}{100 * person['body_joints_found']:8.1f} %")
         lines.append(f"{'all joints found':<30}{100 * person['joints_found']:8.1f} %")
         if "limb_spread_m" in person:
@@ -379,8 +381,9 @@ def evaluate(argv: Sequence[str]) -> int:
     """`emc eval RESULT TRUTH`."""
     parser = argparse.ArgumentParser(
         prog="emc eval",
-        description="Compares a result with a truth: both result.npz, or folders that hold one; of single pictures the "
-        "output folder with smplify/, and the folder that holds their truth.npz.",
+        description="Compares a result with a truth: both result.npz, or folders that hold one or, of several people "
+        "or hands, result_1.npz and truth_1.npz and so on, each with the nearest; of single pictures the output "
+        "folder with smplify/, and the folder that holds their truth.npz.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -390,9 +393,10 @@ def evaluate(argv: Sequence[str]) -> int:
         "--joints",
         choices=("body", "keypoints", "triangulated"),
         default="body",
-        help="which points are compared: the body's joints (default), the fitted keypoints, or the triangulated ones",
+        help="which points are compared: the body's joints and finger tips (default), the fitted keypoints, or the "
+        "triangulated ones",
     )
-    add("--body", metavar="MODEL", default="embedded", help="body model for PVE, when not the embedded one")
+    add("--body", metavar="MODEL", default="embedded", help="body model for PVE, when not an included one")
     add("--json", action="store_true", help="print JSON")
     add("-v", "--verbose", action="store_true", help="print tracebacks")
     args = parser.parse_args(argv[1:])

@@ -1,11 +1,12 @@
 """A result beside a truth: the field's usual numbers as plain functions, and what `emc eval` does with two files.
 
-Points are matched by name and frames by time. Errors are in millimetres, as the field gives them; everything else is in
-the units it says.
+Points are matched by name, frames by time, and people by how near they are. Errors are in millimetres, as the field
+gives them; everything else is in the units it says.
 """
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.optimize import linear_sum_assignment
 
 from mocap import skeletons
 from mocap.bodies.kinematics import Skinner, keypoints_of
-from mocap.bodies.load import load_body
+from mocap.bodies.load import INCLUDED, load_body
 from mocap.bodies.model import SMPL_JOINTS, BodyModel
+from mocap.bodies.ranges import finger_of, side_of
 from mocap.errors import BadFile, DataError, MissingFile, ModelError
 from mocap.io.names import file_names
 from mocap.io.results import check_body
@@ -133,7 +136,8 @@ class Recorded:
     def points(self, kind: str) -> tuple[tuple[str, ...], Float[np.ndarray, "frames points 3"]]:
         """Names and places [m] of the body's joints, of the fitted keypoints or of the triangulated ones.
 
-        A truth has one set of keypoints, which stands for both.
+        A truth has one set of keypoints, which stands for both. Fingers' joints come with the fingers' tips, where the
+        keypoints have them: 16 joints of a hand and 5 tips are the 21 points the field measures hands by.
         """
         key = {"body": "joints", "keypoints": "keypoints3d_fit", "triangulated": "keypoints3d"}[kind]
         if key not in self.arrays and kind == "keypoints" and "Rh" in self.arrays:
@@ -150,7 +154,22 @@ class Recorded:
             names = skeletons.get(str(self.arrays["skeleton"])).joints
         if xyz.ndim != 3 or xyz.shape[1:] != (len(names), 3) or len(xyz) != len(self.timestamps):
             raise BadFile(self.path, f'"{key}" is {xyz.shape}, must be ({len(self.timestamps)}, {len(names)}, 3).')
+        sides = {finger[0] for name in names if (finger := finger_of(name)) is not None} if kind == "body" else set()
+        if sides and {"keypoints3d_fit", "keypoints3d"} & set(self.arrays):
+            known, points = self.points("keypoints")
+            tips = [i for i, name in enumerate(known) if name.endswith("_tip") and name.partition("_")[0] in sides]
+            return (*names, *(known[i] for i in tips)), np.concatenate([xyz, points[:, tips]], axis=1)
         return tuple(names), xyz
+
+
+def read_all(path: Path) -> list[Recorded]:
+    """Everybody in a folder, `result.npz`, `result_1.npz` and so on or `truth.npz`, `truth_1.npz`; or one file."""
+    first = read(path)
+    if not path.is_dir():
+        return [first]
+    named = re.compile(rf"{first.path.stem}_(\d+)\.npz")
+    others = {int(m[1]): p for p in path.iterdir() if (m := named.fullmatch(p.name))}
+    return [first, *(read(others[i]) for i in sorted(others))]
 
 
 def read(path: Path) -> Recorded:
@@ -190,16 +209,23 @@ def matched(
     return np.flatnonzero(same), nearest[same]
 
 
-def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: str = "embedded") -> dict[str, Any]:
-    """The metrics, JSON-able; what cannot be had is None and its reason is among the notes.
+@dataclass(frozen=True)
+class _Common:
+    """What a result and a truth both have."""
 
-    Raises:
-        DataError: No moment or no point in common.
-        BadFile: A file without the points asked for.
-    """
+    names: tuple[str, ...]
+    mine: Int[np.ndarray, " matches"]
+    """Places of the result's frames."""
+    theirs: Int[np.ndarray, " matches"]
+    """Places of the truth's."""
+    points: Float[np.ndarray, "matches points 3"]
+    truth: Float[np.ndarray, "matches points 3"]
+
+
+def _common(result: Recorded, truth: Recorded, joints: str) -> _Common:
     names, points = result.points(joints)
     true_names, true_points = truth.points(joints)
-    common = [n for n in names if n in true_names]
+    common = tuple(n for n in names if n in true_names)
     if not common:
         raise DataError(
             f"{result.path} and {truth.path} have no point of the same name: {names[0]} ..., {true_names[0]} ...."
@@ -210,11 +236,51 @@ def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: s
             f"{result.path} and {truth.path} have no moment in common: {result.timestamps[0]:.3f} to "
             f"{result.timestamps[-1]:.3f} s, {truth.timestamps[0]:.3f} to {truth.timestamps[-1]:.3f} s."
         )
-    t = truth.timestamps[theirs]
     a = points[mine][:, [names.index(n) for n in common]]
     b = true_points[theirs][:, [true_names.index(n) for n in common]]
     if not np.isfinite(a).all(-1).any():
         raise DataError(f"{result.path} has none of the points of {truth.path}: all are missing.")
+    return _Common(common, mine, theirs, a, b)
+
+
+def hand_errors(
+    names: Sequence[str], points: Float[np.ndarray, "frames points 3"], truth: Float[np.ndarray, "frames points 3"]
+) -> dict[str, dict[str, float | None]]:
+    """Of each hand by its side: `mpjpe_mm` of fingers, once the wrist is on the truth's, and `pa_mpjpe_mm` of the hand.
+
+    Args:
+        names: Joints of a body with fingers, or of a hand, and tips of fingers; the left hand's wrist is `left_wrist`.
+        points: [m]
+        truth: [m]
+    """
+    found: dict[str, dict[str, float | None]] = {}
+    for side in skeletons.HANDS:
+        fingers = [i for i, n in enumerate(names) if _of_finger(n) and n.startswith(side)]
+        if not fingers or f"{side}_wrist" not in names:
+            continue
+        wrist = names.index(f"{side}_wrist")
+        a, b = points[:, [wrist, *fingers]], truth[:, [wrist, *fingers]]
+        found[side] = {
+            "mpjpe_mm": _finite(1000 * np.nanmean(mpjpe((a - a[:, :1])[:, 1:], (b - b[:, :1])[:, 1:]))),
+            "pa_mpjpe_mm": _finite(1000 * np.nanmean(mpjpe(aligned(a, b), b))),
+        }
+    return found
+
+
+def _of_finger(name: str) -> bool:
+    return finger_of(name) is not None or name.endswith("_tip")
+
+
+def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: str = "embedded") -> dict[str, Any]:
+    """The metrics, JSON-able; what cannot be had is None and its reason is among the notes.
+
+    Raises:
+        DataError: No moment or no point in common.
+        BadFile: A file without the points asked for.
+    """
+    both = _common(result, truth, joints)
+    common, mine, theirs, a, b = both.names, both.mine, both.theirs, both.points, both.truth
+    t = truth.timestamps[theirs]
     each = 1000 * mpjpe(a, b)
     notes = []
     body, why = _body(result, truth, model)
@@ -228,6 +294,7 @@ def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: s
             "Fitted to one camera: unless that was calibrated its world is not the truth's, and then only PA-MPJPE and "
             "MPJPE after one alignment mean anything."
         )
+    fingers = np.array([_of_finger(n) for n in common])
     feet = [i for i, n in enumerate(common) if n in _FEET]
     my_feet, true_feet = a[:, feet], b[:, feet]
     if body is not None and "body25" in body.regressors:
@@ -246,7 +313,9 @@ def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: s
         "frames_of_truth": len(truth.timestamps),
         "missing": int((~np.isfinite(a).all(-1)).sum()),
         "mpjpe_mm": _finite(np.nanmean(each)),
+        "mpjpe_without_fingers_mm": _finite(np.nanmean(each[~fingers])) if 1 < sum(~fingers) < len(common) else None,
         "pa_mpjpe_mm": _finite(1000 * np.nanmean(mpjpe(aligned(a, b), b))),
+        "hands": hand_errors(common, a, b),
         "aligned_once_mpjpe_mm": _finite(1000 * np.nanmean(mpjpe(aligned_once(a, b), b))),
         "pve_mm": pve,
         "acceleration_error_m_s2": _finite(acceleration_error(a, b, t)),
@@ -261,14 +330,70 @@ def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: s
     }
 
 
+_MEANS = ("mpjpe_mm", "pa_mpjpe_mm", "pve_mm", "acceleration_error_m_s2")
+
+
 def compare_files(result: Path, truth: Path, *, joints: str = "body", model: str = "embedded") -> dict[str, Any]:
-    """:func:`compare` of two files or folders; :func:`compare_pictures` where the truth is one of pictures."""
+    """:func:`compare` of two files or folders; :func:`compare_pictures` where the truth is one of pictures.
+
+    Of folders with several people each of the truth's is compared with the one of the result that is nearest, and that
+    has points of the same names: a left hand is never compared with a right one. Then `people` has the metrics of each,
+    and beside it are their means.
+    """
     if not result.exists():
         raise MissingFile(result, what="Result")
     path, arrays = _arrays(truth)
     if {"names", "pose", "joints3d"} <= set(arrays):
         return compare_pictures(result, path, arrays, model=model)
-    return compare(read(result), read(truth), joints=joints, model=model)
+    found, true = read_all(result), read_all(truth)
+    pairs = paired(found, true, joints=joints)
+    each = [compare(found[i], true[k], joints=joints, model=model) for i, k in pairs]
+    further = [str(one.path) for i, one in enumerate(found) if i not in dict(pairs)]
+    if len(true) == 1:
+        if further:
+            each[0]["notes"].append(f"Compared with the nearest of {len(found)}; not with {', '.join(further)}.")
+        return each[0]
+    return {
+        "result": str(result),
+        "truth": str(truth),
+        "points": joints,
+        "people": each,
+        "missing": [str(one.path) for k, one in enumerate(true) if k not in {k for _, k in pairs}],
+        "further": further,
+        **{key: _finite(_mean([one[key] for one in each])) for key in _MEANS},
+    }
+
+
+def paired(results: Sequence[Recorded], truths: Sequence[Recorded], *, joints: str = "body") -> list[tuple[int, int]]:
+    """Places of a result and of the truth it is compared with, in the truths' order: the nearest, all together.
+
+    Raises:
+        DataError: No result has a point and a moment in common with a truth.
+    """
+    if len(results) == len(truths) == 1:
+        return [(0, 0)]
+    distance = np.full((len(results), len(truths)), np.inf)
+    why: DataError | None = None
+    for i, result in enumerate(results):
+        for k, truth in enumerate(truths):
+            try:
+                both = _common(result, truth, joints)
+            except DataError as error:
+                why = error
+                continue
+            distance[i, k] = float(np.nanmean(mpjpe(both.points, both.truth)))
+    there = np.isfinite(distance)
+    rows, columns = linear_sum_assignment(np.where(there, distance, 1e6))
+    pairs = sorted(((int(i), int(k)) for i, k in zip(rows, columns, strict=True) if there[i, k]), key=lambda p: p[1])
+    if not pairs:
+        assert why is not None
+        raise why
+    return pairs
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def compare_pictures(
@@ -362,7 +487,12 @@ def _body(result: Recorded, truth: Recorded, model: str) -> tuple[BodyModel | No
         if missing:
             return None, f"No PVE: {side.path} has no {', '.join(missing)}."
     try:
-        body = load_body(model, gender=truth.text("gender") or "neutral")
+        own, joints = truth.text("body"), truth.arrays.get("joint_names")
+        body = load_body(
+            own if model == "embedded" and own in INCLUDED else model,
+            gender=truth.text("gender") or "neutral",
+            side=None if joints is None else side_of(joints.tolist()),
+        )
         for side in (result, truth):
             check_body(body, name=side.text("body"), gender=side.text("gender"), body_hash=side.text("body_hash"))
     except (MissingFile, ModelError) as error:
@@ -399,6 +529,8 @@ def told(metrics: Mapping[str, Any]) -> str:
     """The metrics as a few lines."""
     if "by_picture" in metrics:
         return _told_pictures(metrics)
+    if "people" in metrics:
+        return _told_people(metrics)
 
     def number(key: str, unit: str) -> str:
         return "-" if metrics[key] is None else f"{metrics[key]:.1f} {unit}"
@@ -410,15 +542,38 @@ def told(metrics: Mapping[str, Any]) -> str:
         f"PA-MPJPE            {number('pa_mpjpe_mm', 'mm')}",
         f"PVE                 {number('pve_mm', 'mm')}",
         f"acceleration error  {number('acceleration_error_m_s2', 'm/s^2')}",
-        f"foot slide          {number('foot_slide_mm_frame', 'mm')} a frame, {number('foot_slide_mm_s', 'mm/s')} "
-        f"(truth {number('foot_slide_truth_mm_frame', 'mm')}, {number('foot_slide_truth_mm_s', 'mm/s')}; "
-        f"{metrics['foot_contacts']} contacts)",
     ]
+    if metrics["mpjpe_without_fingers_mm"] is not None:
+        lines.insert(2, f"  without fingers   {number('mpjpe_without_fingers_mm', 'mm')}")
+    for side, hand in metrics["hands"].items():
+        values = [f"{'-' if hand[key] is None else round(hand[key], 1)} mm" for key in ("mpjpe_mm", "pa_mpjpe_mm")]
+        lines.append(f"{side + ' hand':<20}{values[0]} with the wrists as one, PA {values[1]}")
+    if not metrics["hands"] or metrics["foot_slide_mm_s"] is not None:
+        lines.append(
+            f"foot slide          {number('foot_slide_mm_frame', 'mm')} a frame, {number('foot_slide_mm_s', 'mm/s')} "
+            f"(truth {number('foot_slide_truth_mm_frame', 'mm')}, {number('foot_slide_truth_mm_s', 'mm/s')}; "
+            f"{metrics['foot_contacts']} contacts)"
+        )
     if metrics["one_camera"]:
         lines.insert(3, f"after one alignment {number('aligned_once_mpjpe_mm', 'mm')}")
     worst = sorted(((e, n) for n, e in metrics["mpjpe_mm_by_point"].items() if e is not None), reverse=True)[:5]
     lines.append("furthest off        " + ", ".join(f"{n} {e:.0f} mm" for e, n in worst))
     return "\n".join([*lines, *metrics["notes"]])
+
+
+def _told_people(metrics: Mapping[str, Any]) -> str:
+    """Each with a heading, then the means and who was not found."""
+    parts = [f"{one['result']} beside {one['truth']}\n{told(one)}\n" for one in metrics["people"]]
+    means = {
+        name: "-" if metrics[key] is None else f"{metrics[key]:.1f} {unit}"
+        for name, key, unit in zip(
+            ("MPJPE", "PA-MPJPE", "PVE", "acceleration error"), _MEANS, ("mm", "mm", "mm", "m/s^2"), strict=True
+        )
+    }
+    lines = ["mean of all: " + ", ".join(f"{name} {value}" for name, value in means.items())]
+    lines += [f"{path}: not found in the result" for path in metrics["missing"]]
+    lines += [f"{path}: nobody of the truth" for path in metrics["further"]]
+    return "\n".join([*parts, *lines])
 
 
 def _told_pictures(metrics: Mapping[str, Any]) -> str:

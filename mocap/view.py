@@ -29,6 +29,8 @@ _MOST = 600
 """A mesh is 160 kB and an image some 30 kB a frame: of longer takes evenly spaced frames get one."""
 _SIDE = 640
 """The longer side of images at most [px]."""
+_POINT, _LINE, _PLANE = 0.012, 0.006, 0.5
+"""Radius of points and of lines, and how far before a camera its image stands [m]; of hands a fifth."""
 _POINTS, _FIT, _BODY, _BARS = (240, 150, 40), (60, 130, 220), (150, 165, 230, 150), (230, 80, 80)
 
 
@@ -113,7 +115,8 @@ def log(
     notes: list[str] = []
     rig = people[0].rig if people else None
     if rig is not None:
-        notes += _cameras(recording, rig, footage, people[0].result.timestamps)
+        plane = _PLANE * max(map(_scale, people))
+        notes += _cameras(recording, rig, footage, people[0].result.timestamps, plane)
     for i, (person, keypoints) in enumerate(zip(people, seen, strict=False)):
         if rig is not None:
             for view, points in keypoints.items():
@@ -129,6 +132,11 @@ def log(
     return notes
 
 
+def _scale(person: Finished) -> float:
+    """Of what is drawn: 1 for a body, a fifth for a hand by itself."""
+    return 0.2 if skeletons.get(person.result.skeleton).of_hands().all() else 1.0
+
+
 def _part(name: str) -> str:
     """A view's name as a part of a path: whatever rerun reads as a separator is escaped."""
     return _rerun().escape_entity_path_part(name)
@@ -142,7 +150,7 @@ def _rows(kind: Any, xyz: np.ndarray, there: Bool[np.ndarray, "frames points"], 
 
 
 def _cameras(
-    recording: Any, rig: Rig, footage: Mapping[str, View], clock: Float[np.ndarray, " frames"]
+    recording: Any, rig: Rig, footage: Mapping[str, View], clock: Float[np.ndarray, " frames"], plane: float
 ) -> Iterator[str]:
     """Logs where cameras are and what they saw, without lens distortion, which rerun does not know."""
     rr = _rerun()
@@ -154,7 +162,7 @@ def _cameras(
             image_from_camera=_from_corner(small.K),
             resolution=small.size,
             camera_xyz=rr.ViewCoordinates.RDF,
-            image_plane_distance=0.5,
+            image_plane_distance=plane,
         )
         recording.log(place, pinhole, static=True)
         view = footage.get(camera.name)
@@ -209,11 +217,12 @@ def _person(recording: Any, place: str, person: Finished) -> list[str]:
     result = person.result
     index = [rr.TimeColumn("time", duration=result.timestamps), rr.TimeColumn("frame", sequence=result.frames)]
     notes: list[str] = []
-    skeleton = skeletons.get(result.skeleton)
+    skeleton, scale = skeletons.get(result.skeleton), _scale(person)
     points, fit = result.keypoints3d, result.keypoints3d_fit
     if points is not None:
         there = np.asarray(np.isfinite(points).all(-1))
-        recording.send_columns(f"{place}/points", index, _rows(rr.Points3D, points, there, radii=0.012, colors=_POINTS))
+        look: dict[str, Any] = {"radii": scale * _POINT, "colors": _POINTS}
+        recording.send_columns(f"{place}/points", index, _rows(rr.Points3D, points, there, **look))
     lines = fit if fit is not None else points
     if lines is not None:
         strips = lines[:, skeleton.limb_indices()].astype(np.float32)  # (frames, limbs, 2, 3)
@@ -221,7 +230,7 @@ def _person(recording: Any, place: str, person: Finished) -> list[str]:
         counts = whole.sum(1)
         columns = rr.LineStrips3D.columns(
             strips=strips[whole],
-            radii=np.full(counts.sum(), 0.006),
+            radii=np.full(counts.sum(), scale * _LINE),
             colors=np.repeat([_FIT], counts.sum(), axis=0),
         )
         recording.send_columns(f"{place}/skeleton", index, columns.partition(counts))

@@ -9,9 +9,11 @@ import numpy as np
 import walker
 
 from mocap import quality
+from mocap.bodies.kinematics import keypoints_of
+from mocap.bodies.load import load_body
 from mocap.geometry.cameras import Rig
-from mocap.skeletons import BODY25
-from mocap.take import Keypoints2D, Keypoints3D, Person, Report, RunContext, Take
+from mocap.skeletons import BODY25, HANDS
+from mocap.take import Keypoints2D, Keypoints3D, Motion, Person, Report, RunContext, Take
 
 HOSTILE = "</script><img src=x onerror='window.harmed = 1'><script>window.harmed = 1</script>"
 """A name that a page which trusts names would run."""
@@ -64,3 +66,27 @@ def finished_take(
     take = Take(RunContext(output), clock, np.arange(frames), rig, people=(Person(seen, points),), reports=reports)
     told = Report("quality", "quality", {"people": quality.of_take(take)})
     return take.replace(reports=(*reports, told))
+
+
+def hand_take(output: Path, *sides: str, frames: int = 40) -> Take:
+    """Hands seen by a ring of cameras with a noise of 1 px, and fitted; their points are off by 1 mm in each axis."""
+    rng, clock = np.random.default_rng(0), np.arange(frames) / 30
+    rig = walker.ring(3)
+    people = []
+    for side in sides:
+        body, skeleton = load_body(f"embedded_{side}_hand"), HANDS[side]
+        motion = Motion(np.zeros((frames, 3)), np.zeros((frames, 3)), np.zeros((frames, 15, 3)))
+        motion.Th[:, 0] = 0.05 * np.sin(2 * np.pi * clock)
+        betas = np.zeros(body.n_betas)
+        xyz = keypoints_of(body, skeleton, betas, motion.Rh, motion.Th, motion.poses)
+        ones, seen = np.ones(xyz.shape[:2]), {}
+        for camera in rig:
+            xy = camera.project(xyz)[0] + rng.normal(0, 1, xyz.shape[:2] + (2,))
+            seen[camera.name] = Keypoints2D.of(skeleton, clock, xy, ones)
+        covariance = np.broadcast_to(1e-6 * np.eye(3), (*xyz.shape, 3))
+        points = Keypoints3D.of(skeleton, xyz + rng.normal(0, 1e-3, xyz.shape), ones, covariance, 0 * ones)
+        motion = replace(motion, joint_sigma=np.full((frames, 16, 3), 0.002))
+        people.append(Person(seen, points, body, betas, motion))
+    take = Take(RunContext(output), clock, np.arange(frames), rig, people=tuple(people))
+    told = Report("quality", "quality", {"people": quality.of_take(take)})
+    return take.replace(reports=(Report("dataset", "dataset", {"root": "hands"}), told))

@@ -183,3 +183,98 @@ class TestFiles:
         np.savez(tmp_path / "evil.npz", timestamps=np.array([print], dtype=object))
         with pytest.raises(BadFile, match="not a result"):
             evaluate.compare_files(tmp_path / "evil.npz", truth)
+
+
+def hand_truth(path: Path, side: str, *, shift: float = 0.0, bend: float = 0.0, far: float = 0.0) -> Path:
+    """A hand that waves; the whole of it moved by `shift` [m], one of its joints bent by `bend` [rad]."""
+    model, n = load_body(f"embedded_{side}_hand"), 6
+    rng = np.random.default_rng(4)
+    Rh, Th, poses = rng.normal(0, 0.3, (n, 3)), rng.normal(0, 0.1, (n, 3)), rng.normal(0, 0.2, (n, 15, 3))
+    poses[:, model.joint_names.index(f"{side}_index1") - 1, 2] += bend
+    frames, betas, name = np.arange(n), np.zeros(model.n_betas), f"{side}_hand21"
+    motion = (Rh, np.add(Th, [far + shift, 0, 0]), poses)
+    np.savez(
+        path,
+        frames=frames,
+        timestamps=frames / 30,
+        **dict(zip(("Rh", "Th", "poses"), motion, strict=True)),
+        shapes=betas,
+        joints=joints_of(model, betas, *motion),
+        joint_names=model.joint_names,
+        keypoints3d=keypoints_of(model, name, betas, *motion),
+        skeleton=name,
+        body=model.name,
+        gender=model.gender,
+        body_hash=model.content_hash,
+    )
+    return path
+
+
+class TestHands:
+    def test_a_hand_is_measured_by_its_16_joints_and_5_tips(self, tmp_path):
+        truth = hand_truth(tmp_path / "truth.npz", "right")
+        found = evaluate.compare_files(hand_truth(tmp_path / "result.npz", "right", shift=0.005), truth)
+        assert len(found["mpjpe_mm_by_point"]) == 21 and "right_thumb_tip" in found["mpjpe_mm_by_point"]
+        assert found["mpjpe_mm"] == pytest.approx(5) and found["pve_mm"] == pytest.approx(5, rel=1e-4)
+        assert found["mpjpe_without_fingers_mm"] is None and found["notes"] == []
+        # with the wrists as one nothing is left of a shift
+        assert set(found["hands"]) == {"right"}
+        assert found["hands"]["right"] == pytest.approx({"mpjpe_mm": 0, "pa_mpjpe_mm": 0}, abs=1e-6)
+        told = evaluate.told(found)
+        assert "right hand          0.0 mm with the wrists as one" in told and "foot" not in told
+        for joints in ("keypoints", "triangulated"):
+            found = evaluate.compare_files(tmp_path / "result.npz", truth, joints=joints)
+            assert len(found["mpjpe_mm_by_point"]) == 21 and found["mpjpe_mm"] == pytest.approx(5)
+
+    def test_a_bent_finger_is_an_error_of_that_finger_alone(self, tmp_path):
+        truth = hand_truth(tmp_path / "truth.npz", "left")
+        found = evaluate.compare_files(hand_truth(tmp_path / "result.npz", "left", bend=0.3), truth)
+        off = {name for name, error in found["mpjpe_mm_by_point"].items() if error > 1e-6}
+        assert off == {"left_index2", "left_index3", "left_index_tip"}
+        fingers = sum(found["mpjpe_mm_by_point"].values()) / 20  # all but the wrist, which is right
+        assert found["hands"]["left"]["mpjpe_mm"] == pytest.approx(fingers)
+
+    def test_two_hands_are_matched_by_side_and_two_of_a_side_by_place(self, tmp_path):
+        (tmp_path / "truth").mkdir()
+        (tmp_path / "out").mkdir()
+        hand_truth(tmp_path / "truth" / "truth.npz", "right")
+        hand_truth(tmp_path / "truth" / "truth_1.npz", "left")
+        hand_truth(tmp_path / "truth" / "truth_2.npz", "right", far=1.0)
+        hand_truth(tmp_path / "out" / "result.npz", "right", far=1.0, shift=0.002)
+        hand_truth(tmp_path / "out" / "result_1.npz", "left", far=1.0, shift=0.004)
+        hand_truth(tmp_path / "out" / "result_2.npz", "right", shift=0.006)
+        found = evaluate.compare_files(tmp_path / "out", tmp_path / "truth")
+        assert [Path(one["result"]).name for one in found["people"]] == ["result_2.npz", "result_1.npz", "result.npz"]
+        assert [one["mpjpe_mm"] for one in found["people"]] == pytest.approx([6, 1004, 2])
+        assert found["mpjpe_mm"] == pytest.approx(np.mean([6, 1004, 2]))
+        assert found["missing"] == found["further"] == []
+        told = evaluate.told(found)
+        assert "mean of all: MPJPE 337.3 mm" in told and told.count("MPJPE  ") == 6
+
+        (tmp_path / "out" / "result_1.npz").unlink()
+        found = evaluate.compare_files(tmp_path / "out", tmp_path / "truth")
+        assert found["missing"] == [str(tmp_path / "truth" / "truth_1.npz")]
+        alone = evaluate.compare_files(tmp_path / "out", tmp_path / "truth" / "truth_2.npz")
+        assert alone["result"].endswith("result.npz") and "not with" in alone["notes"][-1]
+        with pytest.raises(DataError, match="no point of the same name"):
+            evaluate.compare_files(tmp_path / "out", tmp_path / "truth" / "truth_1.npz")
+
+    def test_a_body_with_hands_has_figures_for_each_and_for_what_is_no_finger(self, tmp_path):
+        model = load_body("embedded_hands")
+        rng, n, betas = np.random.default_rng(3), 6, np.zeros(model.n_betas)
+        motion = rng.normal(0, 0.3, (n, 3)), rng.normal(0, 1, (n, 3)), rng.normal(0, 0.2, (n, 51, 3))
+        kept = {"joint_names": model.joint_names, "skeleton": "mediapipe75"}
+        truth = write(tmp_path / "truth.npz", model, betas, motion, **kept,
+                      keypoints3d=keypoints_of(model, "mediapipe75", betas, *motion))  # fmt: skip
+        poses = motion[2].copy()
+        poses[:, model.joint_names.index("left_wrist") - 1] += [0, 0.3, 0]
+        moved = (motion[0], motion[1], poses)
+        result = write(tmp_path / "result.npz", model, betas, moved, **kept,
+                       keypoints3d=keypoints_of(model, "mediapipe75", betas, *moved))  # fmt: skip
+        found = evaluate.compare_files(result, truth)
+        assert len(found["mpjpe_mm_by_point"]) == 62
+        assert found["mpjpe_without_fingers_mm"] == pytest.approx(0, abs=1e-9) and found["mpjpe_mm"] > 1
+        assert found["hands"]["left"]["mpjpe_mm"] > 5 and found["hands"]["right"]["mpjpe_mm"] == pytest.approx(0)
+        assert found["hands"]["left"]["pa_mpjpe_mm"] < 0.01  # the hand itself is as it was
+        assert found["pve_mm"] > 1 and found["notes"] == []
+        assert "  without fingers   0.0 mm" in evaluate.told(found)

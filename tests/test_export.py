@@ -26,14 +26,17 @@ NAMES = registry.names(FORMATS.package)
 OPTIONAL = {"parquet": "pyarrow", "c3d": "ezc3d"}
 
 
-def take(output: Path, *, people: int = 1, fitted: bool = True, body=None) -> Take:
-    frames, ones = 4, np.ones((4, 25))
-    points = Keypoints3D.of(skeletons.BODY25, np.ones((4, 25, 3)), ones, np.ones((4, 25, 3, 3)), ones)
+def take(output: Path, *, people: int = 1, fitted: bool = True, body=None, skeleton=skeletons.BODY25) -> Take:
+    frames, n = 4, len(skeleton)
+    ones = np.ones((frames, n))
+    points = Keypoints3D.of(skeleton, np.ones((4, n, 3)), ones, np.ones((4, n, 3, 3)), ones)
     body = body or load_body()
     crowd = [Person(keypoints3d=points) for _ in range(people)]
     if fitted:
         crowd = [
-            dataclasses.replace(p, body=body, shape=np.full(4, 0.1 * i), motion=Motion(*random_motion(i, frames)))
+            dataclasses.replace(
+                p, body=body, shape=np.full(4, 0.1 * i), motion=Motion(*random_motion(i, frames, body.n_joints))
+            )
             for i, p in enumerate(crowd)
         ]
     return Take(RunContext(output), np.arange(frames) / 30, np.arange(frames), ring_rig(), people=tuple(crowd))
@@ -68,6 +71,25 @@ def test_a_format_exported_later_is_what_the_stage_writes_and_is_removed_when_le
             assert exported[file] == data, file
     remove_left_over(result, told)
     assert set(files(result)) == {"intri.yml", "extri.yml"}  # every name a format gives is known
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("model", "skeleton"), [("embedded_right_hand", "right_hand21"), ("embedded_hands", "mediapipe75")]
+)
+def test_each_format_works_for_hands_or_says_what_does(tmp_path, capsys, name, model, skeleton):
+    if name in OPTIONAL:
+        pytest.importorskip(OPTIONAL[name])
+    made = take(tmp_path / "bare", people=2, body=load_body(model), skeleton=skeletons.get(skeleton))
+    assert made.rig is not None
+    Write(formats=())(made.replace(rig=Rig(made.rig.cameras[:1])))
+    code = main(["export", str(tmp_path / "bare"), "--to", name, "--out", str(tmp_path / "exported")])
+    told = capsys.readouterr().err
+    refused = {"amass": "this is a hand: result.npz has MANO's", "mot": "the angles of a hand are in the tables"}
+    if model == "embedded_right_hand" and name in refused:
+        assert code == 2 and refused[name] in told and not files(tmp_path / "exported")
+    else:
+        assert code == 0 and len(files(tmp_path / "exported")) >= 2, told
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "smplify"])
@@ -128,6 +150,36 @@ def test_a_body_of_one_s_own_is_asked_for_and_another_one_is_refused(tmp_path, c
     assert main(["export", str(result), "--to", "glb", "--model", "embedded"]) == 2
     assert "cannot be read against" in capsys.readouterr().err
     assert read_finished(result, body=False)[0].result.body == "toy"
+
+
+def test_two_hands_of_one_s_own_find_their_files_by_side(tmp_path, capsys):
+    (tmp_path / "mano").mkdir()
+    for side in ("left", "right"):
+        hand = load_body(f"embedded_{side}_hand")
+        np.savez(
+            tmp_path / "mano" / f"MANO_{side.upper()}.npz",
+            v_template=hand.v_template,
+            shapedirs=hand.shapedirs,
+            posedirs=hand.posedirs,
+            weights=hand.weights,
+            J_regressor=hand.J_regressor.toarray(),
+            kintree_table=np.stack([hand.parents, np.arange(16)]),
+            f=hand.faces,
+        )
+    people = []
+    for side in ("right", "left"):
+        body = load_body(tmp_path / "mano", side=side, n_betas=4)
+        (one,) = take(tmp_path / "out", body=body, skeleton=skeletons.HANDS[side]).people
+        people.append(one)
+    Write(formats=())(take(tmp_path / "out").replace(people=tuple(people)))
+    bare = ["export", str(tmp_path / "out"), "--to", "bvh"]
+    assert main(bare) == 2
+    assert 'the body is "MANO_RIGHT"' in capsys.readouterr().err
+    assert main([*bare, "--model", str(tmp_path / "mano" / "MANO_LEFT.npz")]) == 2
+    assert "a right hand is" in capsys.readouterr().err
+    assert main([*bare, "--model", str(tmp_path / "mano")]) == 0
+    roots = [(tmp_path / "out" / f"{name}.bvh").read_text().split()[2] for name in ("result", "result_1")]
+    assert roots == ["right_wrist", "left_wrist"]
 
 
 def test_there_must_be_a_result(tmp_path, capsys):

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import walker
-from report_takes import HOSTILE, finished_take
+from report_takes import HOSTILE, finished_take, hand_take
 
 from mocap import quality
 from mocap.bodies.load import load_body
@@ -20,8 +20,8 @@ from mocap.io.calibration import write_calibration
 from mocap.io.names import file_names
 from mocap.io.results import result_of, write_report, write_result_npz
 from mocap.report import facts, page
-from mocap.skeletons import BODY25
-from mocap.take import Keypoints2D, Motion, Person, Report
+from mocap.skeletons import BODY25, HANDS42, MEDIAPIPE33, MEDIAPIPE75
+from mocap.take import Keypoints2D, Keypoints3D, Motion, Person, Report
 
 VENDORED = {
     "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
@@ -234,3 +234,56 @@ def test_a_moment_of_trouble_is_no_moved_camera():
 @pytest.mark.parametrize("views", [{}, {"a": np.full(20, np.nan)}, {"a": np.array([3.0])}])
 def test_too_little_to_judge_is_not_judged(views):
     assert quality.disagreements(views, {"a": 1000.0}) == []
+
+
+def test_hands_have_words_and_limits_of_their_own(tmp_path):
+    take = hand_take(tmp_path / "out", "right", "left")
+    text = text_of(take)
+    shown = re.sub(r"<style.*?</style>|<script.*?</script>|<[^>]+>", " ", text, flags=re.S)
+    assert shown.index("Right hand") < shown.index("Left hand: over time") and "Person 0" not in shown
+    for word in ("body", "feet", "foot", "hips", "knees", "Walking"):
+        assert word not in shown.replace("somebody", "").replace("nobody", ""), word
+    first = facts.of_person(result_of(take, take.people[0])[0], take.people[0].keypoints2d, take.rig)
+    judged = {one.name: one for one in first.judged}
+    assert judged["The hand follows the points to"].value == pytest.approx(1.6, abs=0.2)
+    limits = {"The hand follows the points to": 6, "Error bars": 6, "Bone lengths vary by": 3}
+    assert {name: judged[name].good for name in limits} == limits
+    assert judged["Error bars"].value == pytest.approx(2.0)
+    assert judged["Points of the hand found"].value == 100
+    assert {name for name, *_ in first.joints} >= {"right_thumb_tip", "right_wrist", "right_index1"}
+    assert any("right_wrist" not in name and "right_hand_wrist to" in name for name, *_ in first.limbs)
+
+
+def test_hands_of_one_side_are_told_apart(tmp_path):
+    text = text_of(hand_take(tmp_path / "out", "right", "right", "left"))
+    for title in ("Right hand (person 0)", "Right hand (person 1)", "<h3>Left hand</h3>"):
+        assert title in text
+
+
+def test_a_body_with_hands_is_judged_as_a_body_is_and_its_hands_apart(tmp_path):
+    frames, rng = 30, np.random.default_rng(2)
+    take = hand_take(tmp_path, "right", frames=frames)
+    n = len(MEDIAPIPE75)
+    whole = 0.3 * rng.normal(size=n * 3).reshape(n, 3) + np.cumsum(0.002 * rng.normal(size=(frames, n, 3)), axis=0)
+    confidence = np.ones((frames, n))
+    confidence[: frames // 2, -21:] = 0  # the right hand
+
+    def about(skeleton) -> facts.About:
+        own = MEDIAPIPE75.indices(skeleton.joints)
+        spread = np.broadcast_to(1e-4 * np.eye(3), (frames, len(own), 3, 3))
+        points = Keypoints3D.of(skeleton, whole[:, own], confidence[:, own], spread, confidence[:, own])
+        seen = {
+            c.name: Keypoints2D.of(skeleton, take.timestamps, c.project(whole[:, own] + 0.01)[0], confidence[:, own])
+            for c in take.rig
+        }
+        person = Person(seen, points)
+        return facts.of_person(result_of(take, person)[0], seen, take.rig)
+
+    both, body, hands = about(MEDIAPIPE75), about(MEDIAPIPE33), about(HANDS42)
+    assert both.judged[: len(body.judged)] == body.judged and both.title == ""
+    further = {one.name: one.value for one in both.judged[len(body.judged) :]}
+    assert further["Hands: points found"] == pytest.approx(75) and further["Hands: bone lengths vary by"] is not None
+    assert [c.title for c in both.curves[: len(body.curves)]] == [c.title for c in body.curves]
+    assert {c.title for c in both.curves} >= {"Hands: Joints found in 3D", "Joints found in 3D"}
+    assert both.joints == (*body.joints, *hands.joints)
+    assert set(both.limbs) == {*body.limbs, *hands.limbs}

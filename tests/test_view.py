@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import walker
-from report_takes import HOSTILE, finished_take, hostile_ring
+from report_takes import HOSTILE, finished_take, hand_take, hostile_ring
 
 from mocap import cli, view
 from mocap.bodies.load import load_body
@@ -96,6 +96,18 @@ def test_a_view_called_like_a_path_stays_one_part_of_the_path(tmp_path):
     depth = {path.count("/") - path.count("\\/") for path in found if "harmed" in path}
     assert depth == {3, 4}
     assert HOSTILE
+
+
+def test_a_hand_is_drawn_finer_than_a_body(tmp_path):
+    rerun = pytest.importorskip("rerun", reason="rerun is not installed (extra `view`)")
+    assert rerun
+    take = hand_take(tmp_path, "left", frames=5)
+    one = Finished(result_of(take, take.people[0])[0], take.people[0].body, take.rig)
+    found = saved(tmp_path, one, take.people[0].keypoints2d)
+    assert np.max(column(found["/world/person_0/points"], "Points3D:radii")[0]) == pytest.approx(0.0024)
+    assert len(column(found["/world/person_0/points"], "Points3D:positions")[0]) == 21
+    assert len(column(found["/world/person_0/error_bars"], "Ellipsoids3D:centers")[0]) == 16
+    assert column(found["/world/cameras/cam_1"], "Pinhole:image_plane_distance")[0][0] == pytest.approx(0.1)
 
 
 def test_images_are_without_distortion():

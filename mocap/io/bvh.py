@@ -14,12 +14,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from mocap.bodies.kinematics import Skinner
+from mocap.bodies.kinematics import Skinner, rest_keypoints
 from mocap.bodies.model import BodyModel
+from mocap.bodies.ranges import finger_of
 from mocap.geometry import rotations
 from mocap.geometry.cardan import unbroken_cardan
 from mocap.io.atomic import replacing
 from mocap.io.meshes import Y_UP_OF_WORLD
+from mocap.skeletons import HANDS
 from mocap.take import Motion
 
 _SCALE = {"cm": 100.0, "m": 1.0}
@@ -29,11 +31,21 @@ _CHUNK = 4096
 """Frames turned to text at a time."""
 
 
-def _ends(body: BodyModel, skinner: Skinner) -> dict[int, Float[np.ndarray, " 3"]]:
-    """For each joint without children how far its part of the body goes on, in its bone's direction [m]."""
+def _ends(body: BodyModel, betas: Float[np.ndarray, " betas"], skinner: Skinner) -> dict[int, Float[np.ndarray, " 3"]]:
+    """For each joint without children where its part of the body ends [m]: a finger at its tip, the rest as far as the
+    mesh goes on in the bone's direction."""
     mine = body.weights.argmax(1)
     ends = {}
+    tips: dict[str, np.ndarray] = {}
+    for hand in HANDS.values():
+        if hand.name in body.regressors:
+            tips |= dict(zip(hand.joints, rest_keypoints(body, hand, betas), strict=True))
     for j in (j for j in range(body.n_joints) if not body.children[j]):
+        finger = finger_of(body.joint_names[j])
+        tip = None if finger is None else tips.get(f"{finger[0]}_{finger[1]}_tip")
+        if tip is not None:
+            ends[j] = tip - skinner.J[j]
+            continue
         bone = skinner.J[j] - skinner.J[max(body.parents[j], 0)]
         length = float(np.linalg.norm(bone))
         direction = bone / length if length > 0 else np.array([0.0, 1.0, 0.0])
@@ -42,10 +54,12 @@ def _ends(body: BodyModel, skinner: Skinner) -> dict[int, Float[np.ndarray, " 3"
     return ends
 
 
-def _hierarchy(body: BodyModel, skinner: Skinner, scale: float, digits: int) -> tuple[list[str], list[int]]:
+def _hierarchy(
+    body: BodyModel, betas: Float[np.ndarray, " betas"], skinner: Skinner, scale: float, digits: int
+) -> tuple[list[str], list[int]]:
     """The lines that describe the skeleton, and its joints in their order there: each before its children."""
     lines, order = ["HIERARCHY"], []
-    ends = _ends(body, skinner)
+    ends = _ends(body, betas, skinner)
 
     def offset(v: np.ndarray) -> str:
         return "OFFSET " + " ".join(f"{scale * x:.{digits}f}" for x in v)
@@ -92,7 +106,7 @@ def write_bvh(
     """
     skinner = Skinner(body, betas)
     scale, digits = _SCALE[unit], _DIGITS[unit]
-    lines, order = _hierarchy(body, skinner, scale, digits)
+    lines, order = _hierarchy(body, betas, skinner, scale, digits)
     frames = len(motion.Rh)
     R_root = rotations.exp(motion.Rh)
     root = scale * (motion.Th + R_root @ skinner.J[0]) @ Y_UP_OF_WORLD.T

@@ -67,7 +67,10 @@ def coordinates(
     R = joint_rotations(joint_names, Rh, poses)
     hips = ("left_hip", "right_hip")
     if "pelvis" not in R or not all(hip in names for hip in hips):
-        raise DataError(f"OpenSim's coordinates are of bodies with a pelvis and hips, not {', '.join(names[:5])} ...")
+        raise DataError(
+            f"OpenSim's models have a pelvis and hips, and this has {', '.join(names[:5])} ...; the angles of a hand "
+            "are in the tables (csv, parquet), its points in trc and c3d."
+        )
     kinds = {name: name.split("_", 1)[-1] for name in R}
     kept = {n: k for n, k in kinds.items() if k in _COORDINATES and not (model == "gait2392" and k in _ARMS)}
     angles = unbroken_angles(

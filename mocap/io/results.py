@@ -35,6 +35,10 @@ _CHUNK = 4096
 """Frames posed at a time: a take of an hour fits in memory."""
 _JOINTS_WITH_ROOT = {16, 24, 52, 55}
 """Of MANO, SMPL, SMPL-H and SMPL-X."""
+_OF_POSE_SPACE = {9: "MANO", 78: "SMPL-H", 87: "SMPL-X"}
+"""Numbers of a pose whose fingers EasyMocap wrote as six coefficients a hand."""
+_FINGER_JOINT = re.compile(r"((?:left|right)_)?(?:index|middle|pinky|ring|thumb)[123]")
+_FACE_JOINTS = {"jaw": "jaw_pose", "left_eye_smplhf": "leye_pose", "right_eye_smplhf": "reye_pose"}
 _FRAME_FILE = re.compile(r"\d{6,}\.(json|obj|ply)")
 _FRAME_FOLDER = re.compile(r"keypoints3d|smpl|meshes|ply(_\d+)?")
 _PERSON_FILE = re.compile(r"(result|amass|smplify)(_\w+)?\.\w+")
@@ -44,7 +48,31 @@ _PICTURE_FILE = re.compile(r"smplify/[\w.-]+\.(npz|json)|meshes/[\w.-]+\.obj")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# EasyMocap
+# SMPL's own parameters
+
+
+def pose_parts(
+    joint_names: Sequence[str], poses: Float[np.ndarray, "frames posed_joints 3"]
+) -> dict[str, Float[np.ndarray, "frames _"]]:
+    """A pose as layers of SMPL, SMPL-H, SMPL-X and MANO take it (smplx's `body_pose` and so on) [rad].
+
+    `body_pose` (69 numbers a frame of SMPL, 63 of the others), `left_hand_pose` and `right_hand_pose` (45 each),
+    `jaw_pose`, `leye_pose` and `reye_pose` (3 each), as far as the body has such joints; of a hand by itself
+    `hand_pose` (45). Fingers are whole rotation vectors from the rest pose: no principal components, and no mean that
+    is added.
+
+    Args:
+        joint_names: The body's joints, the root first.
+        poses: Local rotations of the joints after the root.
+    """
+    parts: dict[str, list[int]] = {}
+    for i, name in enumerate(joint_names[1:]):
+        finger = _FINGER_JOINT.fullmatch(name)
+        part = f"{finger[1] or ''}hand_pose" if finger else _FACE_JOINTS.get(name, "body_pose")
+        parts.setdefault(part, []).append(i)
+    if len(parts) == 1:  # a hand, whichever it is, is MANO's
+        parts = {part if part == "body_pose" else "hand_pose": places for part, places in parts.items()}
+    return {part: poses[:, places].reshape(len(poses), -1) for part, places in parts.items()}
 
 
 def to_smpl_root(
@@ -72,6 +100,10 @@ def from_smpl_root(
 def rest_root(body: BodyModel, betas: Float[np.ndarray, " betas"]) -> Float[np.ndarray, " 3"]:
     """Where the root joint of the shaped body is in its rest pose [m]."""
     return np.asarray(body.J_regressor[[0]] @ body.rest(betas).astype(float))[0]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# EasyMocap
 
 
 @contextmanager
@@ -140,14 +172,19 @@ def write_easymocap(folder: Path, frames: Int[np.ndarray, " frames"], people: Se
     `keypoints3d` 25 x (x, y, z, confidence) in BODY_25's order, zeros where missing (points the detector's set lacks,
     such as mediapipe's small toes, are missing throughout); `Rh` (1, 3), `Th` (1, 3), `poses` (1, 3 joints) with the
     root's three zeros first, `shapes` (1, betas). Micrometres and microradians are kept.
+
+    A body with its hands has 67 points, EasyMocap's `bodyhand`: after BODY_25's the left hand's 21 and the right one's.
+    A hand by itself has 21, its `handl` or `handr`; which of them is said by a further key, `skeleton`.
     """
     points = []
     for i, person in enumerate(people):
         if person.keypoints3d is None:
             continue
         k = person.keypoints3d
-        xyz, confidence = skeletons.convert(k.xyz, k.confidence, k.skeleton, skeletons.BODY25)
-        points.append((i, np.nan_to_num(np.concatenate([xyz, confidence[..., None]], axis=-1)).round(6)))
+        kept = _easymocap_set(k.skeleton)
+        xyz, confidence = skeletons.convert(k.xyz, k.confidence, k.skeleton, kept)
+        values = np.nan_to_num(np.concatenate([xyz, confidence[..., None]], axis=-1)).round(6)
+        points.append((i, values, {"skeleton": kept.name} if kept in skeletons.HANDS.values() else {}))
     moving = [(i, p.motion, p.shape) for i, p in enumerate(people) if p.motion is not None and p.shape is not None]
     folder = Path(folder)
     written = []
@@ -155,7 +192,7 @@ def write_easymocap(folder: Path, frames: Int[np.ndarray, " frames"], people: Se
         written.append(folder / "keypoints3d")
         with frame_folder(written[0]) as new:
             for row, number in enumerate(frames.tolist()):
-                entries = [{"id": i, "keypoints3d": values[row].tolist()} for i, values in points]
+                entries = [{"id": i, "keypoints3d": values[row].tolist(), **told} for i, values, told in points]
                 (new / f"{number:06d}.json").write_text(json.dumps(entries))
     if moving:
         written.append(folder / "smpl")
@@ -185,16 +222,25 @@ def write_easymocap(folder: Path, frames: Int[np.ndarray, " frames"], people: Se
     return written
 
 
+def _easymocap_set(skeleton: skeletons.Skeleton) -> skeletons.Skeleton:
+    """Which of EasyMocap's sets of points a person's are written as."""
+    if skeleton in skeletons.HANDS.values():
+        return skeleton
+    return skeletons.BODYHAND67 if skeleton.has(*skeletons.HANDS42.joints) else skeletons.BODY25
+
+
 def read_easymocap_motion(
     folder: Path,
 ) -> dict[int, tuple[Int[np.ndarray, " frames"], Motion, Float[np.ndarray, " betas"]]]:
     """Frame numbers, motion and betas by person's id, of a folder `smpl/` of :func:`write_easymocap` or EasyMocap.
 
-    `poses` may have the root's zeros in front (72) or not (69). The betas are the mean over the frames.
+    `poses` may have the root's zeros in front (72 numbers of SMPL, 156 of SMPL-H, 48 of MANO) or not (69, 153, 45). The
+    betas are the mean over the frames.
 
     Raises:
         MissingFile: No `%06d.json` in the folder.
-        BadFile: A file that is not of that layout, or whose root's part of `poses` is not zero.
+        BadFile: A file that is not of that layout, whose root's part of `poses` is not zero, or whose fingers are
+            coefficients of a pose space.
     """
     folder = Path(folder)
     files = sorted((p for p in folder.glob("*.json") if p.stem.isdecimal()), key=lambda p: int(p.stem))
@@ -224,6 +270,11 @@ def _motion_of_frame(file: Path) -> list[tuple[int, np.ndarray, np.ndarray]]:
             Rh, Th, poses, shapes = (
                 np.array(entry[key], dtype=float).reshape(-1) for key in ("Rh", "Th", "poses", "shapes")
             )
+            if poses.size in _OF_POSE_SPACE:
+                raise ValueError(
+                    f"{poses.size} values of poses: fingers of {_OF_POSE_SPACE[poses.size]} as coefficients of its "
+                    "pose space, which mean nothing without the model's file; write whole rotation vectors"
+                )
             if poses.size % 3 or Rh.size != 3 or Th.size != 3:
                 raise ValueError(f"{Rh.size} values of Rh, {Th.size} of Th, {poses.size} of poses")
             if poses.size // 3 in _JOINTS_WITH_ROOT:
@@ -282,6 +333,24 @@ class Result:
     body_hash: str | None = None
     """Its content hash."""
     gender: str | None = None
+    global_orient: Float[np.ndarray, "frames 3"] | None = None
+    """The same motion as SMPL's own layers take it (:func:`to_smpl_root`, :func:`pose_parts`): the root's rotation
+    [rad], about its joint."""
+    transl: Float[np.ndarray, "frames 3"] | None = None
+    """[m]"""
+    body_pose: Float[np.ndarray, "frames _"] | None = None
+    """Rotation vectors [rad] in one row: 69 numbers of SMPL, 63 of SMPL-H and SMPL-X."""
+    left_hand_pose: Float[np.ndarray, "frames _"] | None = None
+    """45 numbers [rad]: whole rotation vectors from the rest pose, no principal components; of SMPL-H and SMPL-X."""
+    right_hand_pose: Float[np.ndarray, "frames _"] | None = None
+    hand_pose: Float[np.ndarray, "frames _"] | None = None
+    """Of MANO: 45 numbers [rad]."""
+    jaw_pose: Float[np.ndarray, "frames 3"] | None = None
+    """Of SMPL-X [rad]."""
+    leye_pose: Float[np.ndarray, "frames 3"] | None = None
+    reye_pose: Float[np.ndarray, "frames 3"] | None = None
+    expression: Float[np.ndarray, "frames expressions"] | None = None
+    """Of SMPL-X: the face at rest, zeros."""
 
     @property
     def motion(self) -> Motion | None:
@@ -335,7 +404,11 @@ def result_of(take: Take, person: Person) -> tuple[Result, list[str]]:
             "gender": body.gender,
             "joint_names": body.joint_names,
             "joint_sigma": motion.joint_sigma,
+            **pose_parts(body.joint_names, motion.poses),
         }
+        kept["global_orient"], kept["transl"] = to_smpl_root(motion.Rh, motion.Th, rest_root(body, shape))
+        if body.expressiondirs is not None:
+            kept["expression"] = np.zeros((len(motion.Rh), body.expressiondirs.shape[-1]))
         parts = [slice(i, i + _CHUNK) for i in range(0, len(motion.Rh), _CHUNK)]
         kept["joints"] = np.concatenate(
             [joints_of(body, shape, motion.Rh[s], motion.Th[s], motion.poses[s]) for s in parts]
@@ -405,57 +478,83 @@ def keypoints_of_result(result: Result) -> Keypoints3D:
 # ---------------------------------------------------------------------------------------------------------------------
 # AMASS
 
-_SMPLH_BODY = 22
-"""Joints SMPL and SMPL-H share, the root included."""
-_SMPLH_JOINTS = 52
+_BODY_NUMBERS = 63
+"""Of the pose of the 21 body joints that SMPL, SMPL-H and SMPL-X share."""
+_HAND_NUMBERS = 45
 _AMASS_BETAS = 16
 
 
 def write_amass(
     path: Path, *, body: BodyModel, betas: Float[np.ndarray, " betas"], motion: Motion, fps: float
 ) -> list[str]:
-    """The layout of AMASS' npz (SMPL-H); gives sentences on what it could not hold.
+    """The layout of AMASS' npz; gives sentences on what it could not hold.
 
-    Keys: `poses` (frames, 156) [rad]: global orientation, 21 body joints, 30 finger joints; `trans` (frames, 3) [m],
-    SMPL's transl; `betas` (16 or more), padded with zeros; `dmpls` (frames, 8), zeros; `gender`; `mocap_framerate`
-    [1/s]; and, which AMASS' readers ignore, `body` and `body_hash`, to which the betas belong. World z-up, as AMASS'.
+    Keys of SMPL and SMPL-H: `poses` (frames, 156) [rad]: global orientation, 21 body joints, 30 finger joints; `trans`
+    (frames, 3) [m], SMPL's transl; `betas` (16 or more), padded with zeros; `dmpls` (frames, 8), zeros; `gender`;
+    `mocap_framerate` [1/s]. Of SMPL-X, as AMASS' own SMPL-X files: `poses` (frames, 165): global orientation, 21 body
+    joints, jaw, eyes, fingers; the same apart as `root_orient`, `pose_body`, `pose_jaw`, `pose_eye`, `pose_hand`;
+    `trans`, `betas`, `num_betas`, `gender`, `mocap_frame_rate` [1/s], `mocap_time_length` [s], `surface_model_type`
+    (smplx). And, which AMASS' readers ignore, `body` and `body_hash`, to which the betas belong. World z-up, as AMASS'.
 
     A 24-joint SMPL body's last two joints (the hands) are no joints of SMPL-H, whose joints of those numbers are
     fingers: they are left out and the fingers are zero.
 
     Raises:
-        DataError: A body whose joints are neither SMPL's nor SMPL-H's.
+        DataError: A hand by itself, or a body whose joints are not SMPL's, SMPL-H's or SMPL-X's.
     """
     notes = []
     frames = len(motion.Rh)
-    if body.joint_names[:_SMPLH_BODY] != SMPL_JOINTS[:_SMPLH_BODY] or body.n_joints not in (24, _SMPLH_JOINTS):
+    parts = pose_parts(body.joint_names, motion.poses)
+    if "hand_pose" in parts:
         raise DataError(
-            f'The AMASS layout needs the joints of SMPL or SMPL-H; body "{body.name}" has {body.n_joints} others.'
+            "The AMASS layout is of whole bodies, and this is a hand: result.npz has MANO's global_orient, hand_pose, "
+            "transl and betas (shapes)."
         )
-    local = motion.poses.reshape(frames, -1)
-    if body.n_joints == 24:
-        bent = np.linalg.norm(motion.poses[:, _SMPLH_BODY - 1 :], axis=-1).max(initial=0.0)
+    shared = len(SMPL_JOINTS) - 2
+    if body.joint_names[:shared] != SMPL_JOINTS[:shared] or body.n_joints not in _JOINTS_WITH_ROOT:
+        raise DataError(
+            f'The AMASS layout needs the joints of SMPL, SMPL-H or SMPL-X; body "{body.name}" has {body.n_joints} '
+            "others."
+        )
+    if body.n_joints == len(SMPL_JOINTS):
+        bent = np.linalg.norm(motion.poses[:, shared - 1 :], axis=-1).max(initial=0.0)
         if bent > 1e-3:
             notes.append(
                 f"The AMASS layout has no hand joints of SMPL: rotations of up to {bent:.2f} rad are left out."
             )
-        local = local[:, : 3 * (_SMPLH_BODY - 1)]
     global_orient, transl = to_smpl_root(motion.Rh, motion.Th, rest_root(body, betas))
-    poses = np.zeros((frames, 3 * _SMPLH_JOINTS))
-    poses[:, :3] = global_orient
-    poses[:, 3 : 3 + local.shape[1]] = local
+    none = np.zeros((frames, _HAND_NUMBERS))
+    hands = np.concatenate([parts.get(f"{side}_hand_pose", none) for side in ("left", "right")], axis=1)
+    trunk = parts["body_pose"][:, :_BODY_NUMBERS]
+    kept: dict[str, Any] = {
+        "trans": transl,
+        "betas": np.pad(betas, (0, max(0, _AMASS_BETAS - len(betas)))),
+        "gender": body.gender,
+        "body": body.name,
+        "body_hash": body.content_hash,
+    }
+    if "jaw_pose" in parts:
+        eyes = np.concatenate([parts["leye_pose"], parts["reye_pose"]], axis=1)
+        kept |= {
+            "surface_model_type": "smplx",
+            "mocap_frame_rate": float(fps),
+            "mocap_time_length": frames / fps,
+            "num_betas": len(kept["betas"]),
+            "poses": np.concatenate([global_orient, trunk, parts["jaw_pose"], eyes, hands], axis=1),
+            "root_orient": global_orient,
+            "pose_body": trunk,
+            "pose_jaw": parts["jaw_pose"],
+            "pose_eye": eyes,
+            "pose_hand": hands,
+        }
+    else:
+        kept |= {
+            "mocap_framerate": float(fps),
+            "poses": np.concatenate([global_orient, trunk, hands], axis=1),
+            "dmpls": np.zeros((frames, 8)),
+        }
     with replacing(path) as temporary:
-        np.savez(
-            temporary,
-            poses=poses,
-            trans=transl,
-            betas=np.pad(betas, (0, max(0, _AMASS_BETAS - len(betas)))),
-            dmpls=np.zeros((frames, 8)),
-            gender=np.array(body.gender),
-            mocap_framerate=np.array(float(fps)),
-            body=np.array(body.name),
-            body_hash=np.array(body.content_hash),
-        )
+        np.savez(temporary, **kept)
     return notes
 
 

@@ -29,16 +29,21 @@ _UNIT_NAMES = {
     "cm": ("cm", "centimeter", "centimetre"),
     "mm": ("mm", "millimeter", "millimetre"),
 }
-_BY_COUNT = {14: "lsp14", 17: "coco17", 24: "smpl24", 25: "body25", 33: "mediapipe33"}
-_WITH_HANDS = (67, 137)
-"""Points of EasyMocap's files with hands, and with hands and face; the first 25 are BODY_25's."""
+_BY_COUNT = {
+    14: "lsp14", 17: "coco17", 24: "smpl24", 25: "body25", 33: "mediapipe33", 42: "hands42", 67: "bodyhand67",
+    75: "mediapipe75",
+}  # fmt: skip
+_WITH_FACE = 137
+"""Points of EasyMocap's files with hands and face; the first 67 are its `bodyhand`."""
+_WITH_FINGERS = (*skeletons.HANDS.values(), skeletons.HANDS42, skeletons.BODYHAND67)
+"""What points with names are taken for in place of body25, where it has more of them."""
 _LEAST_SEEN = 3
 """Points that somebody must show in one frame at least."""
 _SPARSE = 10
 """So many times as many frames as files: then the last number in a file's name does not count frames."""
-_LIMB = (0.05, 1.0)
-"""The median limb of a person, child or giant, is within these [m]."""
-_USUAL_LIMB = 0.22
+_LIMB, _BONE = (0.05, 1.0), (0.01, 0.15)
+"""The median limb of a person, child or giant, is within these, and the median bone of a hand [m]."""
+_USUAL_LIMB, _USUAL_BONE = 0.22, 0.032
 _DAMAGE = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError),
     *(MemoryError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
@@ -60,7 +65,13 @@ _PARTS = {
     "upperneck": ("neck",),
     "headtop": ("tophead", "topofhead", "head"),
     "pelvis": ("hips", "root"),
-}
+    "handwrist": ("wrist",),
+    # MANO's joints, and OpenPose's points
+    **{f"{finger}{part}": (f"{finger}{k}",)
+       for finger in skeletons.FINGERS if finger != "thumb"
+       for k, part in enumerate(("mcp", "pip", "dip", "tip"), start=1)},
+    **{f"thumb{part}": (f"thumb{k}",) for k, part in enumerate(("cmc", "mcp", "ip", "tip"), start=1)},
+}  # fmt: skip
 """What a point is called elsewhere, without its side, the surest first: a joint's centre (KJC) before a marker."""
 
 
@@ -71,6 +82,7 @@ class StoredKeypoints3D:
     path: Path
     format: str
     skeleton: Skeleton
+    """The file's set of points: hands42 where people are hands, each of which has its own in `people`."""
     frames: Int[np.ndarray, " frames"]
     """Numbers, increasing."""
     timestamps: Float[np.ndarray, " frames"]
@@ -89,8 +101,9 @@ class StoredKeypoints3D:
 
 @dataclass(frozen=True)
 class Points:
-    """One person."""
+    """One person, or one hand."""
 
+    skeleton: Skeleton
     xyz: Float[np.ndarray, "frames joints 3"]
     """[m], NaN where missing."""
     confidence: Float[np.ndarray, "frames joints"]
@@ -101,7 +114,7 @@ class Points:
     def only(self, rows: Bool[np.ndarray, " frames"]) -> Points:
         """Some of the frames."""
         covariance = None if self.covariance is None else self.covariance[rows]
-        return Points(self.xyz[rows], self.confidence[rows], covariance)
+        return Points(self.skeleton, self.xyz[rows], self.confidence[rows], covariance)
 
 
 @dataclass(frozen=True)
@@ -160,7 +173,7 @@ def read_keypoints3d(
     if unit is not None and raw.unit is not None and written not in (None, unit):
         warnings.append(f"{path} says its unit is {_told(raw.unit)}; it is read as {unit}, as the dataset says.")
     timestamps, told = _clock(path, raw, fps)
-    people, numbers = raw.people, raw.numbers
+    people, numbers = _hands_apart(raw.people), raw.numbers
     if ranges is not None:
         keep = in_range(numbers, ranges)
         if not keep.any():
@@ -170,14 +183,12 @@ def read_keypoints3d(
         people = {name: points.only(keep) for name, points in people.items()}
     people = {name: _scaled(points, UNITS[used]) for name, points in people.items()}
     for name in [n for n, p in people.items() if (p.confidence > 0).sum(1).max(initial=0) < _LEAST_SEEN]:
-        warnings.append(
-            f'Person "{name}" of {path} is left out: no frame shows {_LEAST_SEEN} of the joints of {raw.skeleton.name}.'
-        )
-        del people[name]
+        of = people.pop(name).skeleton.name
+        warnings.append(f'Person "{name}" of {path} is left out: no frame shows {_LEAST_SEEN} of the joints of {of}.')
     if not people:
         raise DataError(f"{path} shows nobody: no frame has {_LEAST_SEEN} joints of {raw.skeleton.name}.")
     for points in people.values():
-        _check_size(path, points, raw.skeleton, used)
+        _check_size(path, points, used)
     return StoredKeypoints3D(
         path=path,
         format=raw.format,
@@ -227,29 +238,47 @@ def _scaled(points: Points, scale: float) -> Points:
     if scale == 1.0:
         return points
     covariance = None if points.covariance is None else points.covariance * scale**2
-    return Points(points.xyz * scale, points.confidence, covariance)
+    return Points(points.skeleton, points.xyz * scale, points.confidence, covariance)
 
 
-def _check_size(path: Path, points: Points, skeleton: Skeleton, used: str) -> None:
-    """DataError when the limbs are no person's: the unit is another."""
-    ends = skeleton.limb_indices()
+def _hands_apart(people: Mapping[str, Points]) -> dict[str, Points]:
+    """Of people who are two hands each, one after the other as people of their own: "0 left", "0 right"."""
+    found = {}
+    for name, points in people.items():
+        if points.skeleton is not skeletons.HANDS42:
+            found[name] = points
+            continue
+        for side, hand in skeletons.HANDS.items():
+            own = points.skeleton.indices(hand.joints)
+            if (points.confidence[:, own] > 0).any():
+                covariance = None if points.covariance is None else points.covariance[:, own]
+                one = Points(hand, points.xyz[:, own], points.confidence[:, own], covariance)
+                found[side if len(people) == 1 else f"{name} {side}"] = one
+    return found
+
+
+def _check_size(path: Path, points: Points, used: str) -> None:
+    """DataError when the limbs are no person's, or no hand's: the unit is another."""
+    limbs = [limb for limb in points.skeleton.limbs if not skeletons.HANDS42.has(*limb)]
+    who, bounds, usual = ("person", _LIMB, _USUAL_LIMB) if limbs else ("hand", _BONE, _USUAL_BONE)
+    ends = np.array([points.skeleton.indices(limb) for limb in limbs or points.skeleton.limbs])
     rows = np.linspace(0, len(points.xyz) - 1, min(len(points.xyz), 1000)).astype(int)  # enough, and quick
     lengths = np.linalg.norm(points.xyz[rows][:, ends[:, 0]] - points.xyz[rows][:, ends[:, 1]], axis=-1)
     lengths = lengths[:, np.isfinite(lengths).any(0)]
     if not lengths.size:
         return
     limb = float(np.median(np.nanmedian(lengths, axis=0)))
-    if _LIMB[0] <= limb <= _LIMB[1]:
+    if bounds[0] <= limb <= bounds[1]:
         return
     if limb == 0:
         raise DataError(f"{path}: all joints lie in one point.")
-    right = min(UNITS, key=lambda u: abs(math.log(limb / UNITS[used] * UNITS[u] / _USUAL_LIMB)))
-    size = limb / _USUAL_LIMB
+    right = min(UNITS, key=lambda u: abs(math.log(limb / UNITS[used] * UNITS[u] / usual)))
+    size = limb / usual
     told = f"{size:.3g} times too big" if size > 1 else f"{1 / size:.3g} times too small"
     if right == used:
-        raise DataError(f"{path}: a person would be {told}, and no unit (m, cm, mm) puts that right: scale its points.")
+        raise DataError(f"{path}: a {who} would be {told}, and no unit (m, cm, mm) puts that right: scale its points.")
     raise DataError(
-        f"{path}: read in {used}, a person would be {told} (the median limb {limb:.3g} m long); say `unit: {right}` in "
+        f"{path}: read in {used}, a {who} would be {told} (the median limb {limb:.3g} m long); say `unit: {right}` in "
         f"the dataset file (--set data.unit={right})."
     )
 
@@ -360,6 +389,11 @@ def _by_name(
     labels = [_told(label) for label in labels]
     skeleton = wanted or skeletons.BODY25
     matched, unmatched = match_joints(labels, skeleton)
+    for other in () if wanted else _WITH_FINGERS:
+        by_who, rest = match_joints(labels, other)
+        whole = all((columns >= 0).mean() > 0.5 for columns in by_who.values())  # a finger or two are no hand
+        if whole and len(rest) < len(unmatched):
+            skeleton, matched, unmatched = other, by_who, rest
     if not matched:
         has = ", ".join(labels[:30]) + (", ..." if len(labels) > 30 else "") if labels else "none"
         raise BadFile(
@@ -377,13 +411,15 @@ def _by_name(
         xyz = np.full((len(some), len(skeleton), 3), np.nan)
         confidence = np.zeros(xyz.shape[:2])
         xyz[:, joints], confidence[:, joints] = some, there & ~zeros
-        people[who or "0"] = _points(xyz, confidence)
+        people[who or "0"] = _points(skeleton, xyz, confidence)
     return {"skeleton": skeleton, "people": people, "unmatched": unmatched, "notes": tuple(notes)}
 
 
-def _points(xyz: np.ndarray, confidence: np.ndarray, covariance: np.ndarray | None = None) -> Points:
+def _points(
+    skeleton: Skeleton, xyz: np.ndarray, confidence: np.ndarray, covariance: np.ndarray | None = None
+) -> Points:
     xyz, confidence = masked(xyz, confidence)
-    return Points(xyz, confidence, covariance)
+    return Points(skeleton, xyz, confidence, covariance)
 
 
 # ---------------------------------------------------------------------------------------------- TRC
@@ -533,7 +569,7 @@ def _read_npz(path: Path, wanted: Skeleton | None) -> _Raw:
     return _Raw(
         format="npz",
         skeleton=skeleton,
-        people={"0": _points(xyz[..., :3], confidence, covariance)},
+        people={"0": _points(skeleton, xyz[..., :3], confidence, covariance)},
         numbers=numbers,
         times=checked("timestamps", frames),
         fps=rate,
@@ -549,10 +585,7 @@ def _skeleton_of_npz(
         found = wanted
     elif written is not None:
         name = str(written.reshape(-1)[0]) if written.dtype.kind in "US" and written.size == 1 else str(written)
-        spelled = {_folded(known): known for known in skeletons.SKELETONS}
-        if _folded(name) not in spelled:
-            raise UnknownName("skeleton", _told(name), skeletons.SKELETONS, where=f"{path}: skeleton")
-        found = skeletons.get(spelled[_folded(name)])
+        found = _named(name, f"{path}: skeleton")
     else:
         found, notes = _by_count(path, joints)
     if len(found) != joints:
@@ -560,7 +593,22 @@ def _skeleton_of_npz(
     return found, notes
 
 
+def _named(name: str, where: str) -> Skeleton:
+    """The set of that name, however it is spelled."""
+    spelled = {_folded(known): known for known in skeletons.SKELETONS}
+    if _folded(name) not in spelled:
+        raise UnknownName("skeleton", _told(name), skeletons.SKELETONS, where=where)
+    return skeletons.get(spelled[_folded(name)])
+
+
 def _by_count(path: Path, joints: int) -> tuple[Skeleton, list[str]]:
+    hands = [s.name for s in skeletons.HANDS.values()]
+    if joints == len(skeletons.LEFT_HAND21):
+        raise BadFile(
+            path,
+            f"its {joints} points are a hand's, and nothing says which hand: give {' or '.join(hands)} as `skeleton:` "
+            f"in the dataset file (--set data.skeleton={hands[1]}).",
+        )
     if joints not in _BY_COUNT:
         known = ", ".join(f"{count} ({name})" for count, name in _BY_COUNT.items())
         raise BadFile(path, f"it has {joints} joints and does not say which; known are {known}, or name a `skeleton:`.")
@@ -576,6 +624,7 @@ def _read_json(folder: Path, wanted: Skeleton | None) -> _Raw:
     files = sorted(folder.glob("*.json"), key=lambda file: natural_key(file.name))
     numbers: dict[int, Path] = {}
     rows: dict[str, list[tuple[int, np.ndarray]]] = {}
+    sets: dict[str, str | None] = {}
     for file in progress.track(files, "reading", unit="files"):
         number = last_number(file.stem)
         if number is None:
@@ -583,8 +632,10 @@ def _read_json(folder: Path, wanted: Skeleton | None) -> _Raw:
         if number in numbers:
             raise BadFile(file, f"frame {number} is that of {numbers[number].name} too.")
         numbers[number] = file
-        for who, values in _people_of_frame(file):
+        for who, values, told in _people_of_frame(file):
             rows.setdefault(who, []).append((number, values))
+            if sets.setdefault(who, told) != told:
+                raise BadFile(file, f'person "{who}" is {_told(told)} here and {_told(sets[who])} in another frame.')
     if not rows:
         raise DataError(f"{folder} shows nobody in any of its {len(files)} files.")
     seen = np.array(sorted(numbers))
@@ -599,16 +650,26 @@ def _read_json(folder: Path, wanted: Skeleton | None) -> _Raw:
     if len(sizes) > 1:
         raise BadFile(folder, f"its people have different numbers of points: {', '.join(map(str, sorted(sizes)))}.")
     joints, width = sizes.pop()
-    notes = []
-    if wanted is None and joints in _WITH_HANDS:
-        notes.append(f"{folder}: of {joints} points the first 25 are taken, as body25; hands and face are not used.")
-        skeleton, joints = skeletons.BODY25, len(skeletons.BODY25)
-    elif wanted is None:
-        skeleton, notes = _by_count(folder, joints)
+    notes: list[str] = []
+    if wanted is not None:
+        found = dict.fromkeys(rows, wanted)
+    elif all(sets.values()):
+        where = f"{folder}: skeleton"
+        found = {who: _named(str(name), where) for who, name in sets.items()}
     else:
-        skeleton = wanted
-    if len(skeleton) != joints:
-        raise BadFile(folder, f"a person has {joints} points, and {skeleton.name} has {len(skeleton)}.")
+        if joints == _WITH_FACE:
+            notes.append(f"{folder}: of {joints} points the first 67 are taken, as bodyhand67; the face is not used.")
+            joints = len(skeletons.BODYHAND67)
+        skeleton, told = _by_count(folder, joints)
+        hands = [v[25:joints] for row in rows.values() for _, v in row] if skeleton is skeletons.BODYHAND67 else []
+        if hands and not any(v[:, -1].any() for v in hands):
+            notes.append(f"{folder}: its hands are empty: of {joints} points the first 25 are taken, as body25.")
+            skeleton, told, joints = skeletons.BODY25, [], len(skeletons.BODY25)
+        notes += told
+        found = dict.fromkeys(rows, skeleton)
+    for skeleton in found.values():
+        if len(skeleton) != joints:
+            raise BadFile(folder, f"a person has {joints} points, and {skeleton.name} has {len(skeleton)}.")
     if count > len(seen):
         notes.append(f"{folder}: {count - len(seen)} frames between the first and the last have no file: nobody there.")
     people = {}
@@ -618,25 +679,27 @@ def _read_json(folder: Path, wanted: Skeleton | None) -> _Raw:
         xyz, confidence = np.full((count, joints, 3), np.nan), np.zeros((count, joints))
         xyz[places // step] = values[..., :3]
         confidence[places // step] = values[..., 3] if width == 4 else 1.0
-        people[who] = _points(xyz, confidence)
+        people[who] = _points(found[who], xyz, confidence)
+    several = len(set(found.values())) > 1  # left and right hands
     return _Raw(
         format="EasyMocap json",
-        skeleton=skeleton,
+        skeleton=skeletons.HANDS42 if several else next(iter(found.values())),
         people=people,
         numbers=seen[0] + step * np.arange(count),
         notes=tuple(notes),
     )
 
 
-def _people_of_frame(file: Path) -> list[tuple[str, Float[np.ndarray, "joints width"]]]:
+def _people_of_frame(file: Path) -> list[tuple[str, Float[np.ndarray, "joints width"], str | None]]:
+    """Of each person: id, points, and the name of the set they are of, where the file says it."""
     try:
         found = []
         for entry in json.loads(file.read_bytes()):
             values = np.array(entry["keypoints3d"], dtype=float)
             if values.ndim != 2 or values.shape[1] not in (3, 4):
                 raise ValueError(f"keypoints3d is {values.shape}, not (joints, 4)")
-            found.append((_told(entry.get("id", 0)), values))
-        if len({who for who, _ in found}) < len(found):
+            found.append((_told(entry.get("id", 0)), values, entry.get("skeleton")))
+        if len({who for who, *_ in found}) < len(found):
             raise ValueError("two people have the same id")
         return found
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:  # json's error is a ValueError

@@ -63,7 +63,7 @@ def tables(result: Result) -> tuple[dict[str, Table], list[str]]:
         }
     if result.Rh is not None and result.poses is not None and result.joint_names is not None:
         try:
-            angles = joint_angles(result.joint_names, result.Rh, result.poses)
+            angles = joint_angles(result.joint_names, result.Rh, result.poses, result.joints)
         except DataError as error:
             notes.append(f"The table of angles is left out: {error}")
         else:
@@ -102,8 +102,8 @@ def write_parquet(path: Path, table: Table) -> None:
         SetupError: pyarrow is not installed.
     """
     require_pyarrow()
-    import pyarrow
-    import pyarrow.parquet
+    import pyarrow  # pyright: ignore[reportMissingImports]
+    import pyarrow.parquet  # pyright: ignore[reportMissingImports]
 
     columns = {name: pyarrow.array(values, from_pandas=True) for name, values in table.items()}
     with replacing(path) as temporary:

@@ -29,8 +29,18 @@ from mocap.render.ground import GroundPainter, GroundView
 from mocap.render.layer import Rasteriser
 from mocap.render.mesh import light_from, seen_at
 from mocap.render.mosaic import Mosaic
-from mocap.render.overlay import draw_bodies, draw_limbs, draw_points
-from mocap.render.posing import LEFT, RIGHT, fitted_skeleton, limb_colours, meshes_at, points_at
+from mocap.render.overlay import draw_bodies, draw_detected, draw_skeleton
+from mocap.render.posing import (
+    LEFT,
+    OF_FINGER,
+    RIGHT,
+    fitted_skeleton,
+    hand_alone,
+    limb_colours,
+    meshes_at,
+    points_at,
+    scale_of,
+)
 from mocap.render.shadow import SeenFloor
 from mocap.render.strokes import Depth, Strokes, trail
 from mocap.take import Person, View
@@ -42,7 +52,7 @@ Item = TypeVar("Item")
 _AHEAD = 4
 """How many pictures wait for each thread."""
 _TRAILING = (("left_hip", "right_hip"), ("left_wrist",), ("right_wrist",), ("left_ankle",), ("right_ankle",))
-"""What leaves trails, each the middle of some joints: the pelvis, the hands and the feet."""
+"""What leaves trails, each the middle of some joints: the pelvis, the hands and the feet. Of a hand its finger tips."""
 _PELVIS = (0.55, 0.36, 0.78)
 
 
@@ -185,7 +195,7 @@ def overlay_reel(
         times = np.where(near, view.timestamps[index], clock)
         small = replace(camera, size=view.size).scaled_to(size)
         factor = np.array(size) / view.size
-        light = light_from(small)
+        light, scale = light_from(small), scale_of(people)
         bodies = {
             i: meshes_at(p, i, clock, times, colour="person") for i, p in enumerate(people) if p.motion is not None
         }
@@ -204,6 +214,7 @@ def overlay_reel(
                 light,
                 opacity=opacity,
                 floor=None if footage is None else ground,
+                scale=scale,
             )
             for who, one in enumerate(lines):
                 if one.skeleton is not None:
@@ -211,11 +222,12 @@ def overlay_reel(
                     xy = seen_at(small, points)
                     others = [mesh for other, mesh in posed.items() if other != who]
                     if others:  # one's own body does not hide one's skeleton, somebody else's does
-                        xy[Depth(small, others).hides(points)] = np.nan
-                    draw_limbs(picture, xy, one.skeleton.limb_indices(), limb_colours(one.skeleton))
+                        xy[Depth(small, others, scale=scale).hides(points)] = np.nan
+                    draw_skeleton(picture, xy, one.skeleton, limb_colours(one.skeleton))
             for seen, (at, there) in dots if near[i] else ():
                 if there[i]:
-                    draw_points(picture, (seen.xy[at[i]] + 0.5) * factor - 0.5, seen.confidence[at[i]])
+                    xy = (seen.xy[at[i]] + 0.5) * factor - 0.5
+                    draw_detected(picture, xy, seen.confidence[at[i]], seen.skeleton)
             yield picture, footage is not None
 
     return Reel(path, view.name, size, pictures())
@@ -246,10 +258,13 @@ class _Trail:
         self.joints = _Joints(person, clock, clock)
         self.past: deque[np.ndarray] = deque(maxlen=moments + 1)
         skeleton = self.joints.skeleton
-        shown = [names for names in _TRAILING if skeleton is not None and skeleton.has(*names)]
+        colours = {"left": LEFT, "right": RIGHT}
+        trailing = {names: _PELVIS if len(names) > 1 else colours[names[0].split("_")[0]] for names in _TRAILING}
+        if hand_alone(person):
+            trailing = {(f"{side}_{f}_tip",): colour for side in ("left", "right") for f, colour in OF_FINGER.items()}
+        shown = {n: colour for n, colour in trailing.items() if skeleton is not None and skeleton.has(*n)}
         self.which = [[skeleton.index(name) for name in names] for names in shown] if skeleton is not None else []
-        sides = {"left": LEFT, "right": RIGHT}
-        self.colours = np.array([_PELVIS if len(n) > 1 else sides[n[0].split("_")[0]] for n in shown]).reshape(-1, 3)
+        self.colours = np.array(list(shown.values())).reshape(-1, 3)
 
     def at(self, i: int) -> Strokes:
         if not self.which:

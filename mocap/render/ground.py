@@ -20,10 +20,13 @@ from mocap.render.strokes import Depth, Strokes, draw_cameras, draw_strokes
 
 CameraMode = Literal["auto", "fixed", "follow", "turn"]
 
+# of bodies; of hands `scale` times as much
 _CELL = 0.5
 """Side of a square of the floor [m]."""
 _FURTHEST = 8.0
 """From further away than this [m] a person is small in the picture: `auto` follows instead."""
+_ROUND = 2.5
+"""How far the floor is drawn at least [m]."""
 _ELEVATION = np.radians(13)
 _ASIDE = np.radians(32)
 """How far the camera stands to the side of the way the subject faces: a three-quarter view."""
@@ -37,8 +40,8 @@ class GroundView:
 
     size: tuple[int, int]
     fps: float
-    floor: float
-    """Height of the floor in the world [m]."""
+    floor: float | None
+    """Height of the floor in the world [m]; None: there is none."""
     K: Float[np.ndarray, "3 3"]
     T_camera_world: Float[np.ndarray, "frames_or_1 4 4"]
     """One for the whole film, or one per frame."""
@@ -54,18 +57,20 @@ class GroundView:
     cameras: tuple[Camera, ...] = ()
     """Drawn as small named pyramids where they stand."""
     trails: float = 0.0
-    """How long hands, feet and pelvis leave a trail [s]."""
+    """How long hands, feet and pelvis, or a hand's finger tips, leave a trail [s]."""
     floor_known: bool = False
     """Whether the floor is where the dataset or the user says, not where the feet say."""
+    scale: float = 1.0
+    """Of what is seen against bodies: the floor's squares are so many times as large, and shadows as far soft."""
 
     def at(self, frame: int) -> Camera:
         """The camera of one frame."""
         return Camera("ground", self.K, np.zeros(5), self.T_camera_world[frame % len(self.T_camera_world)], self.size)
 
 
-def _axes(azimuth: np.ndarray) -> Float[np.ndarray, "*batch 3 3"]:
-    """World to camera rotation of a level camera that looks down by `_ELEVATION`, standing at `azimuth` [rad]."""
-    c, s, e = np.cos(azimuth), np.sin(azimuth), _ELEVATION
+def _axes(azimuth: np.ndarray, elevation: float) -> Float[np.ndarray, "*batch 3 3"]:
+    """World to camera rotation of a level camera that looks down by `elevation`, standing at `azimuth` [rad]."""
+    c, s, e = np.cos(azimuth), np.sin(azimuth), elevation
     zero = np.zeros_like(c)
     right = np.stack([-s, c, zero], axis=-1)
     forward = np.stack([-c * np.cos(e), -s * np.cos(e), zero - np.sin(e)], axis=-1)
@@ -90,7 +95,7 @@ def plan_view(
     points: Float[np.ndarray, "frames points 3"],
     facing: Float[np.ndarray, "frames 2"],
     *,
-    floor: float,
+    floor: float | None,
     size: tuple[int, int],
     fps: float,
     camera: CameraMode = "auto",
@@ -100,13 +105,16 @@ def plan_view(
     framed: bool = False,
     trails: float = 0.0,
     floor_known: bool = False,
+    scale: float = 1.0,
+    elevation: float = _ELEVATION,
+    aside: float = _ASIDE,
 ) -> GroundView:
     """A camera that sees the whole motion, or goes along with it, from the front and a little from the side.
 
     Args:
         points: What must be seen, everybody's joints [m]; NaN where missing.
         facing: The way the subjects face, horizontally; NaN where unknown.
-        floor: Height of the floor [m].
+        floor: Height of the floor [m]; None: there is none.
         size: Of the picture [px].
         fps: Frames a second of the film.
         camera: `fixed` stands still and sees everything; `follow` keeps its distance from the subjects; `turn` also
@@ -117,6 +125,9 @@ def plan_view(
         framed: Whether the camera, unless it follows or turns, stands back until it sees all of `cameras` too.
         trails: See :class:`GroundView`.
         floor_known: See :class:`GroundView`.
+        scale: See :class:`GroundView`.
+        elevation: By how much the camera looks down [rad].
+        aside: How far the camera stands to the side of the way the subjects face [rad].
     """
     width, height = size
     focal = 1.3 * max(size)
@@ -126,49 +137,51 @@ def plan_view(
     if mean is None or np.linalg.norm(mean) < 0.2:  # somebody who turns round: as seen at the start
         known = facing[np.isfinite(facing).all(-1)]
         mean = known[0] if len(known) else np.array([0.0, -1.0])
-    azimuth = np.arctan2(mean[1], mean[0]) - _ASIDE
+    azimuth = np.arctan2(mean[1], mean[0]) - aside
 
     finite = there(points)
     if not finite.any():
-        points, finite = np.array([[[0, 0, floor + 1.0]]]), np.ones((1, 1), bool)
-    on_floor = np.where(np.arange(3) == 2, floor, points)
-    everything = np.concatenate(
-        [points + np.array([0, 0, 0.12]), on_floor - np.array([0, 0, 0.02])], axis=1
-    )  # joints lie within the head
+        points, finite = np.array([[[0, 0, (floor or 0.0) + scale]]]), np.ones((1, 1), bool)
+    above, below = np.array([0, 0, 0.12 * scale]), np.array([0, 0, 0.02 * scale])
+    # joints lie within the head; without a floor what is seen ends below them as it does above
+    lowest = points - above if floor is None else np.where(np.arange(3) == 2, floor, points) - below
+    everything = np.concatenate([points + above, lowest], axis=1)
     both = np.concatenate([finite, finite], axis=1)
-    R = _axes(np.asarray(azimuth))
+    R = _axes(np.asarray(azimuth), elevation)
     eye = _stand_back(everything[both] @ R.T, half)
     distance = np.median(everything[both] @ R[2]) - eye[2]
     mode = camera
     if camera == "auto":
-        mode = "fixed" if distance <= _FURTHEST or framed else "follow"
+        mode = "fixed" if distance <= scale * _FURTHEST or framed else "follow"
     if framed and cameras:
-        stand = np.array([c.centre + np.array([0, 0, z]) for c in cameras for z in (-0.3, 0.3)])
+        stand = np.array([c.centre + np.array([0, 0, z]) for c in cameras for z in (-0.3 * scale, 0.3 * scale)])
         eye = _stand_back(np.concatenate([everything[both], stand]) @ R.T, half)
 
     def view(R: np.ndarray, eye: np.ndarray, centre: np.ndarray, reach: float) -> GroundView:
         """`eye` in the camera's axes, per frame or once."""
         T = np.tile(np.eye(4), (len(eye), 1, 1))
         T[:, :3, :3], T[:, :3, 3] = R, -eye
-        return GroundView(
-            size, fps, floor, K, T, centre, reach, mode, backend, colour, tuple(cameras), trails, floor_known
-        )
+        reach = scale * _ROUND if reach < scale * _ROUND else reach
+        of_view = (mode, backend, colour, tuple(cameras), trails, floor_known, scale)
+        return GroundView(size, fps, floor, K, T, centre, reach, *of_view)
 
     if mode == "fixed":
         middle = 0.5 * (points[finite].min(0) + points[finite].max(0))[:2]
         spread = float(np.linalg.norm(points[finite][:, :2] - middle, axis=-1).max())
-        return view(R[None], eye[None], middle[None], max(2.5, spread + 1.5))
-    centre = _smooth_centre(points, finite, sigma=0.8 * fps)
+        return view(R[None], eye[None], middle[None], spread + 1.5 * scale)
+    # hands turn round sooner than people do
+    centre = _smooth_centre(points, finite, sigma=(0.8 if scale == 1 else 0.4) * fps)
     around = points - np.concatenate([centre, np.zeros((len(centre), 1))], axis=1)[:, None]
     radius = float(np.percentile(np.linalg.norm(around[finite][:, :2], axis=-1), 99.5))
-    top = float(np.percentile(around[finite][:, 2], 99.9)) + 0.12
+    top = float(np.percentile(around[finite][:, 2], 99.9)) + above[2]
+    foot = float(np.percentile(around[finite][:, 2], 0.1)) - above[2] if floor is None else floor - below[2]
     ring = np.arange(16) * (np.pi / 8)
-    post = np.array([[radius * np.cos(a), radius * np.sin(a), z] for a in ring for z in (floor - 0.02, top)])
-    offset = _stand_back(post @ _axes(np.zeros(())).T, half)  # the same from every side
+    post = np.array([[radius * np.cos(a), radius * np.sin(a), z] for a in ring for z in (foot, top)])
+    offset = _stand_back(post @ _axes(np.zeros(()), elevation).T, half)  # the same from every side
     turned = np.zeros(len(centre)) if mode == "follow" else np.arange(len(centre)) * (2 * np.pi / (_LAP * fps))
-    R = _axes(azimuth + turned)
+    R = _axes(azimuth + turned, elevation)
     eye = np.einsum("fij,fj->fi", R[..., :2], centre) + offset
-    return view(R, eye, centre, max(2.5, radius + 1.5))
+    return view(R, eye, centre, radius + 1.5 * scale)
 
 
 def _smooth_centre(points: np.ndarray, finite: np.ndarray, *, sigma: float) -> Float[np.ndarray, "frames 2"]:
@@ -229,7 +242,7 @@ class GroundPainter:
     ) -> UInt8[np.ndarray, "height width 3"]:
         """The picture (RGB) of one frame."""
         camera = self.view.at(index)
-        depth = Depth(camera, meshes)
+        depth = Depth(camera, meshes, scale=self.view.scale)
         ground = []
 
         def paint() -> None:
@@ -257,7 +270,8 @@ class GroundPainter:
             if len(self.view.T_camera_world) == 1:
                 self._still = grey, tinted, x, y, first
         picture = tinted.copy() if self._still is not None else tinted
-        shadow = shadow_of(meshes, self.view.floor, self.light)
+        floor = self.view.floor
+        shadow = None if floor is None else shadow_of(meshes, floor, self.light, scale=self.view.scale)
         if shadow is not None:
             self._darken(picture, grey, shadow, x, y, first, camera)
         return picture
@@ -269,6 +283,9 @@ class GroundPainter:
         grey = np.empty((height, width), np.float32)
         sky = _SKY + (_HORIZON - _SKY) * np.clip(v / height, 0, 1) ** 1.5
         grey[:] = sky[:, None]
+        if self.view.floor is None:
+            nothing = np.zeros((0, width), np.float32)
+            return cv2.convertScaleAbs(grey), nothing, nothing, height
         # the camera is level: in a row all of the floor is equally deep, and x and y run evenly along it
         R, eye, K = camera.R, camera.centre, camera.K
         across = R.T @ [1 / K[0, 0], 0, 0]
@@ -285,7 +302,8 @@ class GroundPainter:
         blur = (1.2 * depth / K[1, 1] * np.sqrt(1 + (1 / np.maximum(-drop[first:, None], 1e-3)) ** 2)).astype(
             np.float32
         )
-        board = _chequers(x / _CELL, y / _CELL, np.maximum(blur / _CELL, 1e-3))
+        cell = self.view.scale * _CELL
+        board = _chequers(x / cell, y / cell, np.maximum(blur / cell, 1e-3))
         r = cv2.magnitude(x - np.float32(centre[0]), y - np.float32(centre[1]))
         r *= 1 / self.view.reach
         fade = np.clip((r - 1) * (1 / 1.6), 0, 1)
@@ -310,6 +328,7 @@ class GroundPainter:
         camera: Camera,
     ) -> None:
         """Multiplies the shadow into the part of the floor it falls on."""
+        assert self.view.floor is not None
         corners = np.column_stack([shadow.corners, np.full(4, self.view.floor)])
         xy, depth = camera.project(corners)
         (width, height), low, high = self.view.size, xy.min(0), xy.max(0)

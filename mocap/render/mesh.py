@@ -205,7 +205,7 @@ def sticks(
     limbs: Int[np.ndarray, "limbs 2"],
     colours: Float[np.ndarray, "limbs 3"],
     *,
-    radius: float = 0.018,
+    radius: float | Float[np.ndarray, " joints"] = 0.018,
 ) -> Mesh | None:
     """A skeleton as a mesh: a slim spindle per limb and a ball per joint; limbs with a missing (NaN) end are left out.
 
@@ -213,13 +213,14 @@ def sticks(
         joints: World [m], NaN where missing.
         limbs: Pairs of joints.
         colours: One per limb, in [0, 1].
-        radius: Of the balls [m].
+        radius: Of the balls [m]; a limb is as slim as the slimmer of its ends.
 
     Returns:
         The mesh, or None when nothing is there.
     """
     ball, ball_faces = _ball()
     known = there(joints)
+    radii = np.broadcast_to(radius, len(joints))
     whole = known[limbs].all(-1)
     limbs, colours = limbs[whole], colours[whole]
     a, b = joints[limbs[:, 0]], joints[limbs[:, 1]]
@@ -229,9 +230,10 @@ def sticks(
     if not known.any():
         return None
     turn = between(np.broadcast_to([0.0, 0.0, 1.0], a.shape), b - a)
-    stretched = ball * np.stack(np.broadcast_arrays(0.7 * radius, 0.7 * radius, length / 2), axis=-1)[:, None, :]
+    slim = 0.7 * radii[limbs].min(1)[solid]
+    stretched = ball * np.stack(np.broadcast_arrays(slim, slim, length / 2), axis=-1)[:, None, :]
     spindles = np.einsum("lij,lvj->lvi", turn, stretched) + 0.5 * (a + b)[:, None, :]
-    balls = joints[known][:, None, :] + radius * ball
+    balls = joints[known][:, None, :] + radii[known, None, None] * ball
     vertices = np.concatenate([spindles, balls]).reshape(-1, 3)
     starts = np.arange(len(spindles) + len(balls)) * len(ball)
     faces = (starts[:, None, None] + ball_faces).reshape(-1, 3).astype(np.int32)

@@ -12,7 +12,12 @@ from mocap.geometry.cameras import Camera
 from mocap.render.layer import Rasteriser
 from mocap.render.mesh import Light, Mesh
 from mocap.render.shadow import OVERHEAD, SeenFloor, shadow_of
+from mocap.skeletons import HANDS42, Skeleton
 
+_FINE = 0.1
+"""The width of a finger's line against its bones, where these are small."""
+_BLOT = 8.0
+"""Dots of fingers whose bones are shorter than this are not drawn [px]."""
 SHIFT = 4
 """Bits of a pixel's fraction in OpenCV's drawing: sixteenths."""
 
@@ -45,6 +50,7 @@ def draw_bodies(
     *,
     opacity: float = 0.7,
     floor: SeenFloor | None = None,
+    scale: float = 1.0,
 ) -> None:
     """Lays bodies over the picture, in place, through the camera's lens.
 
@@ -56,10 +62,11 @@ def draw_bodies(
         light: What lights them.
         opacity: In [0, 1]; below 1 the person is seen through the body.
         floor: On which they cast a soft shadow, as what the camera sees of it; None: no shadow.
+        scale: Of the meshes against bodies: how far shadows are soft.
     """
 
     def darken() -> None:
-        shadow = shadow_of(meshes, floor.floor, OVERHEAD) if floor is not None else None
+        shadow = shadow_of(meshes, floor.floor, OVERHEAD, scale=scale) if floor is not None else None
         if floor is not None and shadow is not None:
             floor.darken(picture, shadow)
 
@@ -68,11 +75,54 @@ def draw_bodies(
         layer.over(picture, opacity=opacity)
 
 
+def _bone(xy: Float[np.ndarray, "joints 2"], skeleton: Skeleton) -> float:
+    """The median length of a hand's bones [px]; infinite where none is seen."""
+    ends = skeleton.indices([joint for limb in skeleton.limbs if HANDS42.has(*limb) for joint in limb]).reshape(-1, 2)
+    lengths = np.linalg.norm(xy[ends[:, 0]] - xy[ends[:, 1]], axis=-1)
+    lengths = lengths[np.isfinite(lengths)]
+    return float(np.median(lengths)) if len(lengths) else np.inf
+
+
+def draw_skeleton(
+    picture: UInt8[np.ndarray, "height width 3"],
+    xy: Float[np.ndarray, "joints 2"],
+    skeleton: Skeleton,
+    colours: Float[np.ndarray, "limbs 3"],
+) -> None:
+    """:func:`draw_limbs` of a whole skeleton, its fingers finer where they are small in the picture."""
+    limbs = skeleton.limb_indices()
+    fine = np.array([HANDS42.has(*limb) for limb in skeleton.limbs], dtype=bool)
+    if (~fine).any():
+        draw_limbs(picture, xy, limbs[~fine], colours[~fine])
+    if fine.any():
+        width = int(np.clip(_FINE * _bone(xy, skeleton), 1, stroke(picture) + 1))
+        draw_limbs(picture, xy, limbs[fine], colours[fine], width=width, rim=1)
+
+
+def draw_detected(
+    picture: UInt8[np.ndarray, "height width 3"],
+    xy: Float[np.ndarray, "joints 2"],
+    confidence: Float[np.ndarray, " joints"],
+    skeleton: Skeleton,
+) -> None:
+    """:func:`draw_points` of a whole skeleton, its fingers' dots smaller where they are small in the picture.
+
+    Where they would be one blot over the hand they are left out.
+    """
+    fine = np.array([joint in HANDS42.joints for joint in skeleton.joints], dtype=bool)
+    draw_points(picture, xy[~fine], confidence[~fine])
+    if fine.any() and (bone := _bone(xy, skeleton)) > _BLOT:
+        draw_points(picture, xy[fine], confidence[fine], radius=1.5 * _FINE * bone)
+
+
 def draw_limbs(
     picture: UInt8[np.ndarray, "height width 3"],
     xy: Float[np.ndarray, "joints 2"],
     limbs: Int[np.ndarray, "limbs 2"],
     colours: Float[np.ndarray, "limbs 3"],
+    *,
+    width: int | None = None,
+    rim: int = 2,
 ) -> None:
     """Draws a skeleton as lines, in place; limbs with a missing end are left out.
 
@@ -81,12 +131,14 @@ def draw_limbs(
         xy: Joints [px], NaN where missing.
         limbs: Pairs of joints.
         colours: One per limb, in [0, 1].
+        width: Of the lines [px]; None: what suits the picture.
+        rim: By how much the dark rim is wider [px].
     """
     there = drawable(xy, picture)
-    width = stroke(picture)
+    width = stroke(picture) if width is None else width
     shown = np.flatnonzero(there[limbs].all(-1))
     ends = fixed(np.where(there[:, None], xy, 0))[limbs]
-    for thickness, dark in ((width + 2, True), (width, False)):  # a dark rim, to be seen on any background
+    for thickness, dark in ((width + rim, True), (width, False)):  # a dark rim, to be seen on any background
         for i in shown:
             colour = (25, 25, 25) if dark else tuple(float(c) for c in colours[i] * 255)
             a, b = (tuple(int(c) for c in end) for end in ends[i])
@@ -99,6 +151,7 @@ def draw_points(
     confidence: Float[np.ndarray, " joints"],
     *,
     colour: tuple[float, float, float] = (1.0, 0.95, 0.25),
+    radius: float = np.inf,
 ) -> None:
     """Draws what was detected as hollow dots, in place; the less sure, the thinner the ring.
 
@@ -107,9 +160,12 @@ def draw_points(
         xy: Points [px], NaN where missing.
         confidence: In [0, 1], 0 where missing.
         colour: In [0, 1].
+        radius: Of the dots at most [px].
     """
     width = stroke(picture)
-    radius = 1.5 * width + 1.5
+    if radius < 1.5 * width + 1.5:
+        width = 1
+    radius = min(radius, 1.5 * width + 1.5)
     shown = drawable(xy, picture)
     for point, sure in zip(xy[shown], confidence[shown], strict=True):
         at, size = tuple(int(c) for c in fixed(point)), round(radius * 2**SHIFT)

@@ -15,7 +15,7 @@ from mocap.geometry.cameras import Camera
 from mocap.io.atomic import write_bytes
 from mocap.render.layer import Rasteriser
 from mocap.render.mesh import Mesh, light_from, seen_at
-from mocap.render.overlay import draw_bodies, draw_limbs, draw_points
+from mocap.render.overlay import draw_bodies, draw_detected, draw_skeleton
 from mocap.render.posing import fitted_skeleton, limb_colours, points_at, surface_of
 from mocap.take import Person
 
@@ -92,12 +92,12 @@ def panels(
             draw_bodies(part, eye, [Mesh(surface, vertices)], rasteriser, light_from(eye), opacity=opaque)
             if skeleton is not None and part is over:
                 xy = seen_at(eye, points_at(person, skeleton, moment, moment)[0])
-                draw_limbs(part, xy, skeleton.limb_indices(), limb_colours(skeleton))
+                draw_skeleton(part, xy, skeleton, limb_colours(skeleton))
             parts.append(part)
     if keypoints and view in person.keypoints2d:
         found = person.keypoints2d[view]
         for part in parts[:2]:
-            draw_points(part, (found.xy[0] + 0.5) * factor - 0.5, found.confidence[0])
+            draw_detected(part, (found.xy[0] + 0.5) * factor - 0.5, found.confidence[0], found.skeleton)
     gap = np.full((size[1], _GAP, 3), 255, np.uint8)
     return np.concatenate([p for part in parts for p in (part, gap)][:-1], axis=1)
 

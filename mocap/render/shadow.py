@@ -45,7 +45,9 @@ class Shadow:
         return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
-def shadow_of(meshes: Sequence[Mesh], floor: float, light: Light, *, texels: int = 320) -> Shadow | None:
+def shadow_of(
+    meshes: Sequence[Mesh], floor: float, light: Light, *, texels: int = 320, scale: float = 1.0
+) -> Shadow | None:
     """The shadow of bodies on the floor.
 
     Two multiply: one cast by the key light, softer the higher the caster stands above the floor, and one of contact,
@@ -56,6 +58,7 @@ def shadow_of(meshes: Sequence[Mesh], floor: float, light: Light, *, texels: int
         floor: Height of the floor [m].
         light: Whose key light is kept off.
         texels: Longer side of the map at most.
+        scale: Of the casters against bodies: how far shadows are soft.
 
     Returns:
         The shadow, or None when there is nobody.
@@ -69,12 +72,12 @@ def shadow_of(meshes: Sequence[Mesh], floor: float, light: Light, *, texels: int
         v[:, :2] - h[:, None] * np.array([lx / lz, ly / lz], np.float32)
         for (v, _), h in zip(bodies, heights, strict=True)
     ]
-    reached = np.concatenate([*cast, *(v[h < _REACH, :2] for (v, _), h in zip(bodies, heights, strict=True))])
+    reached = np.concatenate([*cast, *(v[h < scale * _REACH, :2] for (v, _), h in zip(bodies, heights, strict=True))])
     reached = reached[np.isfinite(reached).all(-1)]
     if not len(reached):
         return None
-    low, high = reached.min(0) - 0.3, reached.max(0) + 0.3
-    texel = max(float((high - low).max()) / texels, 0.008)
+    low, high = reached.min(0) - 0.3 * scale, reached.max(0) + 0.3 * scale
+    texel = max(float((high - low).max()) / texels, 0.008 * scale)
     columns, rows = (int(np.ceil(s)) for s in (high - low) / texel)
 
     def flat(at: np.ndarray, values: np.ndarray, faces: np.ndarray, into: tuple | None) -> tuple:
@@ -89,14 +92,14 @@ def shadow_of(meshes: Sequence[Mesh], floor: float, light: Light, *, texels: int
         if mesh.surface.closed:  # one of its sides casts the same shadow as both, in half the time
             a, b, c = (q[faces[:, i]] for i in range(3))
             casting = faces[(b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) > (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])]
-        sharp = np.exp(-h / 0.4)[:, None]
+        sharp = np.exp(-h / (0.4 * scale))[:, None]
         key = flat(q, np.concatenate([sharp, 1 - sharp, np.ones_like(sharp)], axis=1), casting, key)
-        near = faces[(h < _REACH)[faces].all(-1)]
-        under = flat(v[:, :2], np.repeat(np.exp(-h / 0.06)[:, None], 3, axis=1), near, under)
+        near = faces[(h < scale * _REACH)[faces].all(-1)]
+        under = flat(v[:, :2], np.repeat(np.exp(-h / (0.06 * scale))[:, None], 3, axis=1), near, under)
     assert key is not None and under is not None
-    blurred = cv2.GaussianBlur(np.ascontiguousarray(key[0][..., 0]), (0, 0), 0.015 / texel)
-    blurred += cv2.GaussianBlur(np.ascontiguousarray(key[0][..., 1]), (0, 0), 0.06 / texel)
-    contact = cv2.GaussianBlur(np.ascontiguousarray(under[0][..., 0]), (0, 0), 0.02 / texel)
+    blurred = cv2.GaussianBlur(np.ascontiguousarray(key[0][..., 0]), (0, 0), 0.015 * scale / texel)
+    blurred += cv2.GaussianBlur(np.ascontiguousarray(key[0][..., 1]), (0, 0), 0.06 * scale / texel)
+    contact = cv2.GaussianBlur(np.ascontiguousarray(under[0][..., 0]), (0, 0), 0.02 * scale / texel)
     kept_off = 1 - (1 - _CAST * np.minimum(blurred, 1)) * (1 - _CONTACT * np.minimum(contact, 1))
     kept_off[[0, -1]] = kept_off[:, [0, -1]] = 0
     return Shadow(kept_off, (float(low[0]), float(low[1])), texel)

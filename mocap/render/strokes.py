@@ -17,14 +17,14 @@ from mocap.render.overlay import SHIFT, drawable, fixed, stroke
 from mocap.render.software import rasterise
 
 _BEHIND = 0.02
-"""What is deeper than a body's surface by more than this is hidden by it [m]."""
+"""What is deeper than a body's surface by more than this is hidden by it [m]; of hands a tenth."""
 _COARSE = 2
 """What hides lines is looked up in a depth map whose pixels are this many of the picture's: it takes 3 ms."""
 _INK = (0.24, 0.31, 0.45)
 _BEFORE = 0.35
 """Opacity of a camera that stands between the viewer and the people, who are to be seen."""
 _NEAREST = 0.4
-"""A camera nearer to the viewer than this is not drawn [m]: it would be all there is to see."""
+"""A camera nearer to the viewer than this is not drawn [m]: it would be all there is to see. Of hands a tenth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +87,11 @@ class Depth:
     Args:
         camera: Who looks.
         meshes: In the world.
+        scale: Of the meshes against bodies.
     """
 
-    def __init__(self, camera: Camera, meshes: Sequence[Mesh]) -> None:
+    def __init__(self, camera: Camera, meshes: Sequence[Mesh], *, scale: float = 1.0) -> None:
+        self.scale = scale
         self.camera = camera.scaled_to((-(-camera.size[0] // _COARSE), -(-camera.size[1] // _COARSE)))
         self.meshes = meshes
 
@@ -125,7 +127,7 @@ class Depth:
             x, y = (np.clip(np.round(at[asked]), -1, 1e6).astype(int) - low).T
         inside = (x >= 0) & (y >= 0) & (x < depth.shape[1]) & (y < depth.shape[0])
         asked, x, y = asked[inside], x[inside], y[inside]
-        hidden[asked] = self.camera.to_camera(points[asked])[:, 2] > depth[y, x] + _BEHIND
+        hidden[asked] = self.camera.to_camera(points[asked])[:, 2] > depth[y, x] + self.scale * _BEHIND
         return hidden
 
 
@@ -181,12 +183,13 @@ def draw_cameras(
     picture: UInt8[np.ndarray, "height width 3"], camera: Camera, cameras: Sequence[Camera], depth: Depth
 ) -> None:
     """Draws each of `cameras` as a small named pyramid, as `camera` sees it, in place; what meshes hide is left out."""
-    far = [c for c in cameras if camera.to_camera(c.centre)[2] > _NEAREST]
+    size = 0.3 * depth.scale
+    far = [c for c in cameras if camera.to_camera(c.centre)[2] > depth.scale * _NEAREST]
     people = min((np.median(camera.to_camera(m.vertices)[:, 2]) for m in depth.meshes), default=0.0)
     for one in far:
-        lines = frustum(one)
+        lines = frustum(one, length=size)
         if not depth.hides(lines.ends.mean(1)).any():
-            lines = frustum(one, pieces=1)  # where pieces meet they blend twice
+            lines = frustum(one, length=size, pieces=1)  # where pieces meet they blend twice
         if camera.to_camera(one.centre)[2] < people:
             lines = replace(lines, opacity=_BEFORE * lines.opacity)
         draw_strokes(picture, camera, lines, depth)

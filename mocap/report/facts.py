@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from mocap import quality, skeletons
+from mocap.bodies.ranges import of_hands
 from mocap.evaluate import foot_slide, standing
 from mocap.geometry.cameras import Rig
 from mocap.io.results import Result
@@ -27,6 +28,76 @@ _READ = (
     "A camera that rises above the others was moved, is late, or follows somebody else.",
 )
 """How the curves of reprojection are read, with one camera and with several."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is judged: its words, and what is usual of it."""
+
+    noun: str
+    whose: str
+    found: tuple[str, str]
+    """The name of the share of points found, and which these are."""
+    follows: str
+    ask: str
+    """Where the fit is far from the points."""
+    moving: str
+    """How fast it moves by itself."""
+    rests: str
+    whole: str
+    """What to ask where one camera alone disagrees."""
+    far: tuple[float, float]
+    """How far the fit is from the points, and error bars: up to here good, beyond poor [mm]."""
+    vary: tuple[float, float]
+    """Bone lengths [mm]."""
+    share: tuple[float, float]
+    """Points found: from here good, below poor [%]."""
+    agree: tuple[float, float]
+    """With the cameras [fraction of the longer side]."""
+
+
+_BODY = _Kind(
+    noun="body",
+    whose="the body's",
+    found=("Body joints found", "Shoulders, elbows, wrists, hips, knees and ankles"),
+    follows="The body follows the points to",
+    ask="is the body model of the right gender, and is the calibration in metres?",
+    moving="Walking has 2 to 4, dancing 4 to 8, running and jumping more: fast movement is not trembling",
+    rests="the person stands",
+    whole="is it the same person, and is all of him or her in the picture?",
+    far=(15.0, 30.0),
+    vary=(10.0, 20.0),
+    share=(95.0, 80.0),
+    agree=(0.006, 0.012),
+)
+# a hand's bones are a seventh as long as a body's, and its points lie as much closer together
+_HAND = _Kind(
+    noun="hand",
+    whose="the hand's",
+    found=("Points of the hand found", "Wrist, knuckles and finger tips"),
+    follows="The hand follows the points to",
+    ask="is it the hand of that side, and is the calibration in metres?",
+    moving="A hand that waves once a second has some 3, fingers that drum 10: fast movement is not trembling",
+    rests="the hand is",
+    whole="is it the same hand, and is all of it in the picture?",
+    far=(6.0, 12.0),
+    vary=(3.0, 6.0),
+    share=(90.0, 75.0),
+    agree=(0.004, 0.008),
+)
+# a body's hands are small in the picture, and often hidden by it
+_HANDS = replace(
+    _HAND,
+    noun="hands",
+    whose="the hands'",
+    found=("Points found", "Wrists, knuckles and finger tips of both"),
+    follows="They follow the points to",
+    rests="the hands are",
+    far=(10.0, 20.0),
+    vary=(6.0, 12.0),
+    share=(80.0, 50.0),
+    agree=_BODY.agree,
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +154,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class About:
-    """One person of the take."""
+    """One person of the take, or one hand."""
 
     judged: tuple[Judged, ...] = ()
     curves: tuple[Curves, ...] = ()
@@ -92,6 +163,8 @@ class About:
     limbs: tuple[tuple[str, float, float, float | None], ...] = ()
     """Name, median length [m], robust deviation of the points and of the fit [m]."""
     warned: tuple[Warned, ...] = ()
+    title: str = ""
+    """"Left hand", of a hand by itself."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +223,57 @@ def of_run(
 
 
 def of_person(result: Result, seen: Mapping[str, Keypoints2D], rig: Rig | None) -> About:
-    """Curves over time, tables and judged numbers of one person."""
+    """Curves over time, tables and judged numbers of one person.
+
+    Those of a body that has hands are of the body, as of any other, and then of the hands, which would outnumber it.
+    """
+    skeleton = skeletons.get(result.skeleton)
+    hands = skeleton.of_hands()
+    if hands.all():
+        side = skeleton.joints[0].partition("_")[0]
+        return replace(_of_part(result, seen, rig, _HAND), title=f"{side.capitalize()} hand")
+    if not hands.any():
+        return _of_part(result, seen, rig, _BODY)
+    body, fingers = (
+        _of_part(*_only(result, seen, points), rig, kind) for points, kind in ((~hands, _BODY), (hands, _HANDS))
+    )
+    judged = [replace(one, name=f"Hands: {one.name[0].lower()}{one.name[1:]}") for one in fingers.judged]
+    curves = [replace(one, title=f"Hands: {one.title}") for one in fingers.curves]
+    return About(
+        judged=(*body.judged, *judged),
+        curves=(*body.curves, *curves),
+        joints=(*body.joints, *fingers.joints),
+        limbs=tuple(sorted((*body.limbs, *fingers.limbs), key=lambda row: -row[2])),
+        warned=body.warned,
+    )
+
+
+def _only(
+    result: Result, seen: Mapping[str, Keypoints2D], points: Bool[np.ndarray, " keypoints"]
+) -> tuple[Result, dict[str, Keypoints2D]]:
+    """Some of the keypoints, which are a set of their own, and of the body's joints those that go with them."""
+    names = tuple(name for name, kept in zip(result.keypoint_names, points, strict=True) if kept)
+    skeleton = next(s for s in skeletons.SKELETONS.values() if s.joints == names)
+    kept: dict[str, Any] = {"skeleton": skeleton.name, "keypoint_names": names}
+    for name in ("keypoints3d", "keypoints3d_confidence", "keypoints3d_covariance", "keypoints3d_fit"):
+        values = getattr(result, name)
+        kept[name] = None if values is None else values[:, points]
+    if result.joint_names is not None:
+        fingers = of_hands(result.joint_names)
+        own = fingers if skeleton.of_hands().all() else ~fingers
+        kept["joint_names"] = tuple(name for name, is_own in zip(result.joint_names, own, strict=True) if is_own)
+        for name in ("joints", "joint_sigma"):
+            values = getattr(result, name)
+            kept[name] = None if values is None else values[:, own]
+    views = {
+        view: Keypoints2D(skeleton, k.timestamps, *skeletons.convert(k.xy, k.confidence, k.skeleton, skeleton))
+        for view, k in seen.items()
+    }
+    return replace(result, **kept), views
+
+
+def _of_part(result: Result, seen: Mapping[str, Keypoints2D], rig: Rig | None, kind: _Kind) -> About:
+    """Curves over time, tables and judged numbers of a body, of a hand, or of a body's hands."""
     skeleton = skeletons.get(result.skeleton)
     clock, fit, points = result.timestamps, result.keypoints3d_fit, result.keypoints3d
     kinds = {name: xyz for name, xyz in (("points", points), ("fit", fit)) if xyz is not None}
@@ -165,7 +288,7 @@ def of_person(result: Result, seen: Mapping[str, Keypoints2D], rig: Rig | None) 
                     view: _on_clock(clock, seen[view].timestamps, np.nanmedian(e, axis=1))
                     for view, e in quality.reprojection_errors(rig, clock, seen, xyz, skeleton).items()
                 }
-                told = "fitted body" if name == "fit" else "3D points"
+                told = f"fitted {kind.noun}" if name == "fit" else "3D points"
                 curves.append(
                     _curves(
                         f"Reprojection of the {told}",
@@ -177,30 +300,28 @@ def of_person(result: Result, seen: Mapping[str, Keypoints2D], rig: Rig | None) 
                     )
                 )
                 if name == next(iter(kinds)):
-                    judged.append(_reprojection(errors, rig, told))
-                    warned += _moved(result, errors, rig, told)
+                    judged.append(_reprojection(errors, rig, told, kind))
+                    warned += _moved(result, errors, rig, told, kind)
         if points is not None and result.keypoints3d_confidence is not None:
-            judged.append(_found(skeleton, result.keypoints3d_confidence))
+            judged.append(_found(skeleton, result.keypoints3d_confidence, kind))
             share = 100 * (result.keypoints3d_confidence > 0).mean(1)
             curves.append(
                 _curves("Joints found in 3D", "%", "Of all joints, frame by frame.", result, {"found": share})
             )
         elif seen:
-            judged.append(_found(skeleton, np.concatenate([k.confidence for k in seen.values()])))
+            judged.append(_found(skeleton, np.concatenate([k.confidence for k in seen.values()]), kind))
         if points is not None and fit is not None:
             away = np.linalg.norm(fit - points, axis=-1)
             judged.append(
                 Judged(
-                    "The body follows the points to",
+                    kind.follows,
                     _number(_MM * np.nanmedian(away)),
                     "mm",
-                    15.0,
-                    30.0,
-                    "Median distance of the body's joints from the 3D points. Where it is large: is the body model of "
-                    "the right gender, and is the calibration in metres?",
+                    *kind.far,
+                    f"Median distance of {kind.whose} joints from the 3D points. Where it is large: {kind.ask}",
                 )
             )
-        bars = _bars(result)
+        bars = _bars(result, kind)
         if bars is not None:
             _, sigma, of = bars
             judged.append(
@@ -208,8 +329,7 @@ def of_person(result: Result, seen: Mapping[str, Keypoints2D], rig: Rig | None) 
                     "Error bars",
                     _number(_MM * np.nanmedian(sigma)),
                     "mm",
-                    15.0,
-                    30.0,
+                    *kind.far,
                     f"Median standard deviation of {of}, as far as the losses are right. More cameras, or cameras "
                     "further apart, make it smaller.",
                 )
@@ -231,18 +351,17 @@ def of_person(result: Result, seen: Mapping[str, Keypoints2D], rig: Rig | None) 
                     "Bone lengths vary by",
                     None if value is None else _MM * value,
                     "mm",
-                    10.0,
-                    20.0,
-                    "Of the 3D points, before a body was fitted; bones do not change. Large values mean wrong joints, "
-                    "cameras that are not in step, or a calibration that is off.",
+                    *kind.vary,
+                    "Of the 3D points, before anything was fitted; bones do not change. Large values mean wrong "
+                    "joints, cameras that are not in step, or a calibration that is off.",
                 )
             )
             curves.append(
                 _curves(
                     "Bone lengths: away from the median frame",
                     "mm",
-                    "The median over the limbs. A fitted body's bones are fixed; what is left comes of how keypoints "
-                    "sit on its skin.",
+                    "The median over the bones. Those of what was fitted are fixed; what is left comes of how "
+                    "keypoints sit on the skin.",
                     result,
                     spread,
                 )
@@ -256,8 +375,7 @@ def of_person(result: Result, seen: Mapping[str, Keypoints2D], rig: Rig | None) 
                     "m/s²",
                     10.0,
                     20.0,
-                    "Median acceleration of the joints. Walking has 2 to 4, dancing 4 to 8, running and jumping more: "
-                    "fast movement is not trembling, so look at the curve where the person stands still.",
+                    f"Median acceleration of the joints. {kind.moving}, so look at the curve where {kind.rests} still.",
                 )
             )
             each = {
@@ -323,22 +441,24 @@ def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _reprojection(errors: Mapping[str, np.ndarray], rig: Rig, told: str) -> Judged:
+def _reprojection(errors: Mapping[str, np.ndarray], rig: Rig, told: str, kind: _Kind) -> Judged:
     """In pixels of the usual image where the cameras' sizes differ."""
     side = float(np.median([rig[view].longer_side for view in errors]))
+    good, fair = (round(limit * side, 1) for limit in kind.agree)
     px = np.concatenate([e * side / rig[view].longer_side for view, e in errors.items()])
     return Judged(
         "Agreement with the cameras",
         _number(np.nanmedian(px)) if np.isfinite(px).any() else None,
         "px",
-        round(0.006 * side, 1),
-        round(0.012 * side, 1),
-        f"Median distance of the {told} from what the cameras saw; the limits are 0.6 and 1.2 % of the image's longer "
-        "side. Where it is large: is the calibration this recording's, and are the cameras in step?",
+        good,
+        fair,
+        f"Median distance of the {told} from what the cameras saw; the limits are "
+        f"{' and '.join(f'{100 * limit:g}' for limit in kind.agree)} % of the image's longer side. Where it is large: "
+        "is the calibration this recording's, and are the cameras in step?",
     )
 
 
-def _moved(result: Result, errors: Mapping[str, np.ndarray], rig: Rig, told: str) -> list[Warned]:
+def _moved(result: Result, errors: Mapping[str, np.ndarray], rig: Rig, told: str, kind: _Kind) -> list[Warned]:
     out = []
     for found in quality.disagreements(errors, {view: rig[view].longer_side for view in errors}):
         first, last = int(result.frames[found.start]), int(result.frames[found.stop - 1])
@@ -347,7 +467,7 @@ def _moved(result: Result, errors: Mapping[str, np.ndarray], rig: Rig, told: str
         when = "throughout" if throughout else f"from frame {first}{until}"
         if len(errors) == 1:
             text = f"The {told} are {found.px:.0f} px off what camera {found.view} saw {when}"
-            do = "Look at the video there: is it the same person, and is all of him or her in the picture?"
+            do = f"Look at the video there: {kind.whole}"
         else:
             text = f"Camera {found.view} disagrees with the others by {found.px:.0f} px {when}"
             do = (
@@ -360,24 +480,23 @@ def _moved(result: Result, errors: Mapping[str, np.ndarray], rig: Rig, told: str
     return out
 
 
-def _found(skeleton: skeletons.Skeleton, confidence: np.ndarray) -> Judged:
+def _found(skeleton: skeletons.Skeleton, confidence: np.ndarray, kind: _Kind) -> Judged:
     body = quality.body_points(skeleton)
     there = confidence[:, body] > 0 if body.any() else confidence > 0
+    name, which = kind.found
     return Judged(
-        "Body joints found",
+        name,
         _number(100 * there.mean()) if there.size else None,
         "%",
-        95.0,
-        80.0,
-        "Shoulders, elbows, wrists, hips, knees and ankles, in all frames. Joints are missing where too few cameras "
-        "see them: add cameras, or move them back.",
+        *kind.share,
+        f"{which}, in all frames. Joints are missing where too few cameras see them: add cameras, or move them back.",
     )
 
 
-def _bars(result: Result) -> tuple[tuple[str, ...], Float[np.ndarray, "frames points"], str] | None:
+def _bars(result: Result, kind: _Kind) -> tuple[tuple[str, ...], Float[np.ndarray, "frames points"], str] | None:
     """Names, standard deviation of each point per axis (root mean square of the three) [m], and of what it is."""
     if result.joint_sigma is not None and result.joint_names is not None:
-        return result.joint_names, np.sqrt((result.joint_sigma**2).mean(-1)), "the body's joints"
+        return result.joint_names, np.sqrt((result.joint_sigma**2).mean(-1)), f"{kind.whose} joints"
     if result.keypoints3d_covariance is not None:
         variance = np.trace(result.keypoints3d_covariance.astype(float), axis1=-2, axis2=-1) / 3
         if np.isfinite(variance).any():

@@ -90,8 +90,8 @@ def write_page(output: Path, facts: Facts) -> Path:
     parts = [_head(output, facts), _warnings(facts), _videos(output, facts)]
     if facts.apart:
         parts.append(_gallery(output, facts))
-    for i, person in enumerate(facts.people):
-        parts.append(_person(person, f"Person {i}" if len(facts.people) > 1 else "", numbers))
+    for person, title in zip(facts.people, _titles(facts.people), strict=True):
+        parts.append(_person(person, title, numbers))
     parts += [_cameras(facts), _lost(facts), _stages(facts), _run(output, facts)]
     held = {name: (files("mocap.report") / name).read_text(encoding="utf-8") for name in _HELD}
     library, script = held["uPlot.iife.min.js"].strip(), held["page.js"].strip()
@@ -114,6 +114,15 @@ def write_page(output: Path, facts: Facts) -> Path:
 
 
 _HELD = ("page.html", "page.css", "page.js", "uPlot.iife.min.js", "uPlot.min.css")
+
+
+def _titles(people: Sequence[About]) -> list[str]:
+    """What each is called: hands by their side, others by their number; one body alone needs no name."""
+    sides = [person.title for person in people]
+    return [
+        side + (f" (person {i})" if sides.count(side) > 1 else "") if side else f"Person {i}" if len(people) > 1 else ""
+        for i, side in enumerate(sides)
+    ]
 
 
 def _digest(text: str) -> str:
@@ -191,17 +200,17 @@ def _head(output: Path, facts: Facts) -> str:
         if count
         else ""
     ) or "no footage"
-    cards = "".join(_card(j) for person in facts.people[:1] for j in person.judged if j.value is not None)
-    more = "".join(
-        f"<h3>Person {i}</h3><div class='cards'>{''.join(_card(j) for j in person.judged if j.value is not None)}</div>"
-        for i, person in enumerate(facts.people)
-        if i
-    )
+    titles = _titles(facts.people)
+    cards = ""
+    for i, person in enumerate(facts.people):
+        named = bool(i) or bool(person.title)
+        cards += f"<h3>{escape(titles[i])}</h3>" if named else ""
+        cards += f"<div class='cards'>{''.join(_card(j) for j in person.judged if j.value is not None)}</div>"
     return (
         f"<h1>How the capture went</h1><p class='small'>{escape(str(first.get('root', output.name)))}: {what}"
         f"{cameras}; done in {_number(seconds)} s.</p>"
         f'<div class="verdict {light or ""}"><div><b>{escape(told)}</b><br>{escape(why)}</div></div>'
-        f'<div class="cards">{cards}</div>{more}'
+        f"{cards}"
     )
 
 
@@ -246,7 +255,9 @@ def _videos(output: Path, facts: Facts) -> str:
             continue
         room -= len(data)
         poster = base64.b64encode(small_picture(output / name, width=480) or b"").decode()
-        told = "the body on the ground" if Path(name).stem.startswith("ground") else "the body over the footage"
+        who = "the hands" if facts.people and all(p.title for p in facts.people) else "the body"
+        where = ("in 3D" if who == "the hands" else "on the ground", "over the footage")
+        told = f"{who} {where[not Path(name).stem.startswith('ground')]}"
         shown.append(
             f'<figure><video controls playsinline muted loop preload="metadata" '
             f'poster="data:image/jpeg;base64,{poster}" src="data:video/mp4;base64,'
@@ -314,7 +325,7 @@ def _person(person: About, title: str, numbers: list[Curves]) -> str:
         table = _table(("joint", "found %", "error bar mm", ""), rows, numeric=(1, 2))
         parts.append(
             f"<h2>{escape(title + ': joints' if title else 'Joints')}</h2><p class='told'>In how many frames each "
-            "was found, and its median standard deviation. The body's own joints are never missing.</p>"
+            "was found, and its median standard deviation. The joints of what was fitted are never missing.</p>"
             f"<details open><summary>{len(rows)} joints</summary>{table}</details>"
         )
     if person.limbs:
@@ -327,8 +338,8 @@ def _person(person: About, title: str, numbers: list[Curves]) -> str:
         table = _table(("limb", "length mm", "varies mm", "fit mm", ""), rows, numeric=(1, 2, 3))
         parts.append(
             f"<h2>{escape(title + ': bone lengths' if title else 'Bone lengths')}</h2><p class='told'>How much the "
-            "distance of two 3D points varies (robust standard deviation), the least steady first; and of the "
-            f"fitted body.</p><details><summary>{len(rows)} limbs</summary>{table}</details>"
+            "distance of two 3D points varies (robust standard deviation), the least steady first; and of "
+            f"what was fitted.</p><details><summary>{len(rows)} limbs</summary>{table}</details>"
         )
     return "".join(parts)
 

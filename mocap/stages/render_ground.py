@@ -6,19 +6,25 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
+from jaxtyping import Float
 
 from mocap.render.ground import plan_view
-from mocap.render.posing import facing, floor_below, outline
+from mocap.render.posing import facing, floor_below, outline, palms_seen, scale_of
 from mocap.render.rasterisers import open_rasteriser
 from mocap.stages.base import Stage, options
 from mocap.take import Take
 
+_NEAR_FLOOR = 2.0
+"""Hands that are never nearer to the floor than `scale` times this are shown without it [m]."""
 Side = Annotated[int, Ge(64), Le(8192)]
 
 
 @options
 class RenderGround(Stage):
-    """People on a chequered floor with their shadows: the body where one was fitted, else the skeleton in 3D."""
+    """People on a chequered floor with their shadows: the body where one was fitted, else the skeleton in 3D.
+
+    Hands by themselves are seen from near, on the floor where that is known and near them, else on none.
+    """
 
     needs: ClassVar = frozenset({"keypoints3d|motion"})
     gives: ClassVar = frozenset({"renderings"})
@@ -33,11 +39,11 @@ class RenderGround(Stage):
     cameras: Literal["none", "seen", "all"] = "seen"
     """The cameras as small named pyramids: seen draws those in the picture, all steps back until they all are."""
     trails: Annotated[float, Ge(0), Le(60)] = 0.5
-    """How long hands, feet and pelvis leave a fading trail [s]; 0: none."""
+    """How long hands, feet and pelvis, or a hand's finger tips, leave a fading trail [s]; 0: none."""
     backend: Literal["auto", "gl", "software"] = "auto"
     """gl draws with OpenGL (no display needed), software without; auto takes gl where it can be had."""
     floor: float | None = None
-    """Height of the floor [m]; None: 0 where the dataset says so, else below the feet."""
+    """Height of the floor [m]; None: 0 where the dataset says so, else below the feet, and none below hands alone."""
 
     def check(self, take: Take) -> None:
         """Opens the back end that was asked for."""
@@ -50,11 +56,18 @@ class RenderGround(Stage):
         people = [p for p in take.people if p.motion is not None or p.keypoints3d is not None]
         frames = len(take.timestamps)
         known = self.floor is not None or (take.rig is not None and take.rig.has_floor)
-        floor = (self.floor or 0.0) if known else floor_below(people)
-        points = [outline(p) for p in people] or [np.full((frames, 1, 3), np.nan)]
+        points = np.concatenate([outline(p) for p in people] or [np.full((frames, 1, 3), np.nan)], axis=1)
         ways = [facing(p) for p in people] or [np.full((frames, 2), np.nan)]
+        scale, look = scale_of(people), {}
+        if scale == 1:
+            floor = (self.floor or 0.0) if known else floor_below(people)
+        else:
+            floor = self.floor if self.floor is not None else _under_hands(points, scale) if known else None
+            way, elevation = palms_seen(people, () if take.rig is None else tuple(take.rig))
+            ways, look = [np.broadcast_to(way, (frames, 2))], {"scale": scale, "elevation": elevation, "aside": 0.0}
+        known = known and floor is not None
         view = plan_view(
-            np.concatenate(points, axis=1),
+            points,
             ways[0],
             floor=floor,
             size=self.size,
@@ -66,8 +79,17 @@ class RenderGround(Stage):
             framed=self.cameras == "all",
             trails=self.trails,
             floor_known=known,
+            **look,
         )
         take = take.replace(renderings=(*take.renderings, view))
         drawn = ["skeleton" if p.motion is None else "body" for p in people]
-        floor_from = "as set" if self.floor is not None else "the dataset's" if known else "below the feet"
-        return take.reported(camera=view.camera, floor=round(floor, 4), floor_from=floor_from, drawn=drawn)
+        below = "below the feet" if floor is not None else "none near the hands"
+        floor_from = "as set" if self.floor is not None else "the dataset's" if known else below
+        height = None if floor is None else round(floor, 4)
+        return take.reported(camera=view.camera, floor=height, floor_from=floor_from, drawn=drawn)
+
+
+def _under_hands(points: Float[np.ndarray, "frames points 3"], scale: float) -> float | None:
+    """The dataset's floor, unless hands are so far above it that they would be small beside it."""
+    z = points[..., 2][np.isfinite(points[..., 2])]
+    return 0.0 if len(z) and np.percentile(z, 5) < _NEAR_FLOOR * scale else None

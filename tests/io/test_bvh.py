@@ -9,10 +9,12 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from hands import toy_hand, toy_smplh, toy_smplx
 from scipy.spatial.transform import Rotation
 from synthetic import random_motion, toy_body
 
-from mocap.bodies.kinematics import Skinner, joints_of
+from mocap import skeletons
+from mocap.bodies.kinematics import Skinner, joints_of, rest_keypoints
 from mocap.bodies.load import load_body
 from mocap.bodies.model import BodyModel
 from mocap.io.bvh import write_bvh
@@ -39,10 +41,14 @@ def read(cmu: ModuleType, path: Path, *, per_metre: float) -> tuple[dict[str, np
     return {name: places[:, j] / cmu.UNIT / per_metre for j, name in enumerate(clip.bones)}, clip.fps
 
 
-@pytest.mark.parametrize("body", [toy_body(), load_body()], ids=["toy", "embedded"])
+@pytest.mark.parametrize(
+    "body",
+    [toy_body(), load_body(), toy_hand(), toy_smplh(), toy_smplx()],
+    ids=["toy", "embedded", "mano", "smplh", "smplx"],
+)
 @pytest.mark.parametrize(("unit", "per_metre"), [("cm", 100.0), ("m", 1.0)])
 def test_joints_of_the_file_are_the_fit_s(tmp_path, cmu, body: BodyModel, unit, per_metre):
-    motion = Motion(*random_motion(3, 20, spread=2.0))
+    motion = Motion(*random_motion(3, 20, body.n_joints, spread=2.0))
     write_bvh(tmp_path / "a.bvh", body, BETAS, motion, 59.94, unit=unit)
     found, fps = read(cmu, tmp_path / "a.bvh", per_metre=per_metre)
     assert fps == pytest.approx(59.94, rel=1e-5)
@@ -50,7 +56,27 @@ def test_joints_of_the_file_are_the_fit_s(tmp_path, cmu, body: BodyModel, unit, 
     truth = joints_of(body, BETAS, motion.Rh, motion.Th, motion.poses)[1:]
     for j, name in enumerate(body.joint_names):
         x, y, z = truth[:, j].T
-        np.testing.assert_allclose(found[name], np.stack([x, z, -y], axis=1), atol=1e-4)
+        np.testing.assert_allclose(found[name], np.stack([x, z, -y], axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("body", [toy_hand(), toy_smplh()], ids=["mano", "smplh"])
+def test_fingers_end_at_their_tips(tmp_path, body):
+    motion = Motion(*random_motion(3, 2, body.n_joints))
+    write_bvh(tmp_path / "a.bvh", body, BETAS, motion, 30, unit="m")
+    words = (tmp_path / "a.bvh").read_text().split()
+    ends, above = {}, ""
+    for i, word in enumerate(words):
+        above = words[i + 1] if word in ("ROOT", "JOINT") else above
+        if words[i : i + 2] == ["End", "Site"]:
+            ends[above] = np.array(words[i + 4 : i + 7], dtype=float)
+    J = dict(zip(body.joint_names, Skinner(body, BETAS).J, strict=True))
+    fingers = [name for name in body.joint_names if name.endswith("3") and name != "spine3"]
+    assert set(fingers) <= set(ends) and len(fingers) == 5 * len([n for n in body.regressors if "hand21" in n])
+    for name in fingers:
+        side, finger = name[:-1].split("_")
+        hand = skeletons.HANDS[side]
+        tip = rest_keypoints(body, hand, BETAS)[hand.index(f"{side}_{finger}_tip")]
+        np.testing.assert_allclose(J[name] + ends[name], tip, atol=1e-5)
 
 
 def test_with_all_rotations_zero_the_skeleton_stands_in_its_t_pose(tmp_path, cmu):

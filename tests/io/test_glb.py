@@ -10,6 +10,7 @@ import numpy as np
 import pygltflib
 import pytest
 import trimesh
+from hands import toy_hand, toy_smplh, toy_smplx
 from scipy.spatial.transform import Rotation, Slerp
 from synthetic import random_motion, toy_body
 
@@ -94,13 +95,17 @@ class Read:
 
 
 def written(path: Path, body: BodyModel, *, spread: float = 0.5) -> tuple[Read, Motion, np.ndarray]:
-    motion = Motion(*random_motion(3, len(CLOCK), spread=spread))
+    motion = Motion(*random_motion(3, len(CLOCK), body.n_joints, spread=spread))
     betas = BETAS[: body.n_betas]
     write_glb(path, body, betas, motion, CLOCK, name="person")
     return Read(path), motion, betas
 
 
-@pytest.mark.parametrize("body", [toy_body(), load_body()], ids=["toy", "embedded"])
+@pytest.mark.parametrize(
+    "body",
+    [toy_body(), load_body(), toy_hand(), toy_smplh(), toy_smplx()],
+    ids=["toy", "embedded", "mano", "smplh", "smplx"],
+)
 def test_joints_and_mesh_of_the_file_are_the_model_s_without_corrections_by_pose(tmp_path, body):
     glb, motion, betas = written(tmp_path / "a.glb", body, spread=2.0)
     joints = joints_of(body, betas, motion.Rh, motion.Th, motion.poses)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mocap.bodies.kinematics import vertices_of
 from mocap.io.meshes import Y_UP_OF_CAMERA, Y_UP_OF_WORLD, write_mesh, write_meshes
 from mocap.take import Motion, Person
+from tests.hands import toy_hand, toy_smplh
 from tests.synthetic import random_motion, ring_rig, toy_body
 
 
-def person(seed: int, frames: int) -> Person:
-    return Person(body=toy_body(seed), shape=np.zeros(4), motion=Motion(*random_motion(seed, frames)))
+def person(seed: int, frames: int, make=toy_body) -> Person:
+    body = make(seed)
+    return Person(body=body, shape=np.zeros(4), motion=Motion(*random_motion(seed, frames, body.n_joints)))
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -43,8 +46,9 @@ def test_a_picture_s_mesh_is_what_its_camera_sees_upright(tmp_path):
     assert names == ["person_0"]
 
 
-def test_a_video_s_meshes_are_called_by_frame_and_hold_everybody(tmp_path):
-    first, second = person(1, 3), person(2, 3)
+@pytest.mark.parametrize("make", [toy_body, toy_hand, toy_smplh])
+def test_a_video_s_meshes_are_called_by_frame_and_hold_everybody(tmp_path, make):
+    first, second = person(1, 3, make), person(2, 3)
     assert write_meshes(tmp_path, np.array([7, 9, 11]), (first, Person(), second)) == [tmp_path / "meshes"]
     assert sorted(p.name for p in (tmp_path / "meshes").iterdir()) == ["000007.obj", "000009.obj", "000011.obj"]
     vertices, faces, names = read(tmp_path / "meshes" / "000009.obj")

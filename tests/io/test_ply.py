@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 import trimesh
+from hands import toy_hand, toy_smplh, toy_smplx
 from synthetic import random_motion, toy_body
 
 from mocap.bodies.kinematics import vertices_of
@@ -15,10 +17,11 @@ from mocap.take import Motion
 BETAS = np.array([0.5, -1.0, 0.3, 0.8])
 
 
-def test_each_frame_is_the_posed_body_in_the_world_s_axes_and_its_colours(tmp_path):
+@pytest.mark.parametrize("make", [toy_body, toy_hand, toy_smplh, toy_smplx])
+def test_each_frame_is_the_posed_body_in_the_world_s_axes_and_its_colours(tmp_path, make):
     colours = np.random.default_rng(0).random((200, 3))
-    body = dataclasses.replace(toy_body(), colours=colours)
-    motion = Motion(*random_motion(1, 3))
+    body = dataclasses.replace(make(), colours=colours)
+    motion = Motion(*random_motion(1, 3, body.n_joints))
     write_ply_meshes(tmp_path / "ply", np.array([4, 6, 8]), body, BETAS, motion)
     assert sorted(p.name for p in (tmp_path / "ply").iterdir()) == ["000004.ply", "000006.ply", "000008.ply"]
     truth = vertices_of(body, BETAS, motion.Rh, motion.Th, motion.poses)

@@ -29,19 +29,24 @@ READ = {"trc": Trc(), "c3d": C3d()}
 
 @pytest.fixture(scope="module")
 def result() -> Result:
-    """Somebody upright; keypoints are the body's with some missing."""
-    body, betas = load_body(), np.array([0.5, -1.0])
-    _, Th, poses = random_motion(0, FRAMES, spread=0.2)
+    return of("embedded", skeletons.BODY25)
+
+
+def of(model: str, skeleton: skeletons.Skeleton) -> Result:
+    """Somebody upright, or a hand; keypoints are the body's with some missing."""
+    body, betas = load_body(model), np.array([0.5, -1.0])
+    _, Th, poses = random_motion(0, FRAMES, body.n_joints, spread=0.2)
     motion = Motion(np.tile([np.pi / 2, 0, 0], (FRAMES, 1)), Th, poses)
     frames, times = FIRST + np.arange(FRAMES), 1.5 + np.arange(FRAMES) / FPS
     take = Take(RunContext(Path("nowhere")), times, frames)
-    ones = np.ones((FRAMES, 25))
-    points = Keypoints3D.of(skeletons.BODY25, np.ones((FRAMES, 25, 3)), ones, np.ones((FRAMES, 25, 3, 3)), ones)
+    n = len(skeleton)
+    ones, spread = np.ones((FRAMES, n)), np.ones((FRAMES, n, 3, 3))
+    points = Keypoints3D.of(skeleton, np.ones((FRAMES, n, 3)), ones, spread, ones)
     person = Person(keypoints3d=points, body=body, shape=betas, motion=motion)
     fit = result_of(take, person)[0].keypoints3d_fit
     assert fit is not None
-    ones[3, 4] = ones[:5, 24] = ones[39, 24] = 0  # the last point too, whose cells end a row
-    seen = Keypoints3D.of(skeletons.BODY25, fit + 0.01, ones, np.ones((FRAMES, 25, 3, 3)), ones)
+    ones[3, 4] = ones[:5, -1] = ones[39, -1] = 0  # the last point too, whose cells end a row
+    seen = Keypoints3D.of(skeleton, fit + 0.01, ones, spread, ones)
     return result_of(take, Person(keypoints3d=seen, body=body, shape=betas, motion=motion))[0]
 
 
@@ -114,6 +119,37 @@ def test_this_program_reads_them_back(tmp_path, result, suffix):
         np.testing.assert_allclose(points.xyz, truth, atol=1e-5)
         np.testing.assert_array_equal(points.confidence > 0, ~np.isnan(truth).any(-1))
         np.testing.assert_allclose(np.diff(found.timestamps), 1 / FPS, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:No analog data found", "ignore:incomplete reading of data blocks")
+@pytest.mark.parametrize("suffix", ["trc", "c3d"])
+@pytest.mark.parametrize(
+    ("model", "skeleton", "back"),
+    [
+        ("embedded_left_hand", skeletons.LEFT_HAND21, skeletons.LEFT_HAND21),
+        ("embedded_right_hand", skeletons.RIGHT_HAND21, skeletons.RIGHT_HAND21),
+        ("embedded_hands", skeletons.MEDIAPIPE75, skeletons.BODYHAND67),
+    ],
+)
+def test_points_of_hands_are_read_back_by_this_program_and_by_another(tmp_path, suffix, model, skeleton, back):
+    result = of(model, skeleton)
+    READ[suffix].write([Finished(result)], tmp_path)
+    found = read_keypoints3d(tmp_path / f"result_keypoints.{suffix}")
+    (points,) = found.people.values()
+    assert found.skeleton is back
+    assert result.keypoints3d is not None and result.keypoints3d_confidence is not None
+    wanted, there = skeletons.convert(result.keypoints3d, result.keypoints3d_confidence, skeleton, back)
+    up = {"trc": (0, 2, 1), "c3d": (0, 1, 2)}[suffix]
+    wanted = wanted[..., up] * ([1, 1, -1] if suffix == "trc" else [1, 1, 1])
+    own = [i for i, joint in enumerate(back.joints) if joint in skeleton.joints]  # others are means of several
+    np.testing.assert_allclose(points.xyz[:, own], wanted[:, own], atol=1e-5)
+    np.testing.assert_array_equal(points.confidence[:, own] > 0, there[:, own] > 0)
+    if suffix == "c3d":
+        with (tmp_path / "result_joints.c3d").open("rb") as stream:
+            other = c3d.Reader(stream)
+            rows = np.stack([points[:, :3] for _, points, _ in other.read_frames()])
+        assert result.joints is not None
+        np.testing.assert_allclose(rows / 1000, result.joints, atol=1e-5)
 
 
 @pytest.mark.parametrize("file", ["keypoints.trc", "joints.trc", "keypoints.c3d", "joints.c3d"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mocap import skeletons
-from mocap.bodies.kinematics import keypoints_of
+from mocap.bodies.kinematics import joints_of, keypoints_of
 from mocap.errors import BadFile, DataError, MissingFile, ModelError
 from mocap.geometry import rotations
 from mocap.io.atomic import replacing, write_text
@@ -19,6 +19,7 @@ from mocap.io.results import (
     from_smpl_root,
     is_complete,
     keypoints_of_result,
+    pose_parts,
     read_easymocap_motion,
     read_result_npz,
     remove_left_over,
@@ -31,6 +32,7 @@ from mocap.io.results import (
     write_result_npz,
 )
 from mocap.take import Keypoints3D, Motion, Person, Report, RunContext, Take
+from tests.hands import toy_hand, toy_smplh, toy_smplx
 from tests.synthetic import random_motion, toy_body
 
 FRAMES = 6
@@ -47,6 +49,14 @@ def person(seed: int = 0, frames: int = FRAMES, *, fitted: bool = True, skeleton
         return Person(keypoints3d=points)
     body = toy_body(seed)
     return Person(keypoints3d=points, body=body, shape=rng.normal(size=4), motion=Motion(*random_motion(seed, frames)))
+
+
+def moving(body, seed: int = 0, skeleton=None) -> Person:
+    """A body of any model, and the points of `skeleton` where they are asked for."""
+    skeleton = skeleton or skeletons.get(next(iter(body.regressors)))
+    points = person(seed, fitted=False, skeleton=skeleton).keypoints3d
+    motion = Motion(*random_motion(seed, FRAMES, body.n_joints))
+    return Person(keypoints3d=points, body=body, shape=np.array([0.5, -1.0, 2.0, 0.3]), motion=motion)
 
 
 def take(tmp_path, *people: Person, frames: int = FRAMES) -> Take:
@@ -103,6 +113,46 @@ def test_a_written_motion_reads_back_with_and_without_the_roots_zeros(tmp_path):
         for file in (tmp_path / "smpl").iterdir():  # once more with 69
             (entry,) = json.loads(file.read_text())
             file.write_text(json.dumps([{**entry, "poses": [entry["poses"][0][-69:]]}]))
+
+
+def test_easymocaps_files_of_two_hands_say_which_is_which_and_read_back(tmp_path):
+    right, left = moving(toy_hand(side="right"), 1), moving(toy_hand(side="left"), 2)
+    t = take(tmp_path, right, left)
+    write_easymocap(tmp_path, t.frames, t.people)
+    entries = json.loads((tmp_path / "keypoints3d" / "000100.json").read_text())
+    assert [(e["skeleton"], np.shape(e["keypoints3d"])) for e in entries] == [
+        ("right_hand21", (21, 4)), ("left_hand21", (21, 4))
+    ]  # fmt: skip
+    motions = json.loads((tmp_path / "smpl" / "000100.json").read_text())
+    assert [np.shape(m["poses"]) for m in motions] == [(1, 48), (1, 48)]
+    found = read_easymocap_motion(tmp_path / "smpl")
+    for i, p in enumerate((right, left)):
+        np.testing.assert_allclose(found[i][1].poses, p.motion.poses, atol=1e-6)
+        np.testing.assert_allclose(found[i][1].Th, p.motion.Th, atol=1e-6)
+
+
+def test_easymocaps_files_of_a_body_with_hands_are_its_bodyhand(tmp_path):
+    p = moving(toy_smplh(), 1, skeletons.MEDIAPIPE75)
+    t = take(tmp_path, p)
+    write_easymocap(tmp_path, t.frames, t.people)
+    (entry,) = json.loads((tmp_path / "keypoints3d" / "000104.json").read_text())
+    values, k = np.array(entry["keypoints3d"]), p.keypoints3d
+    assert values.shape == (67, 4) and set(entry) == {"id", "keypoints3d"}
+    for place, name in ((4, "right_wrist"), (25, "left_hand_wrist"), (33, "left_index_tip"), (66, "right_pinky_tip")):
+        np.testing.assert_allclose(values[place, :3], k.xyz[2, k.skeleton.index(name)], atol=1e-6)
+    (motion,) = json.loads((tmp_path / "smpl" / "000104.json").read_text())
+    assert np.shape(motion["poses"]) == (1, 156)
+    np.testing.assert_allclose(read_easymocap_motion(tmp_path / "smpl")[0][1].poses, p.motion.poses, atol=1e-6)
+
+
+@pytest.mark.parametrize(("numbers", "model"), [(9, "MANO"), (78, "SMPL-H"), (87, "SMPL-X")])
+def test_coefficients_of_a_pose_space_are_told_from_rotations(tmp_path, numbers, model):
+    t = take(tmp_path, person(2))
+    write_easymocap(tmp_path, t.frames, t.people)
+    file = tmp_path / "smpl" / "000104.json"
+    file.write_text(json.dumps([{**json.loads(file.read_text())[0], "poses": [[0] * numbers]}]))
+    with pytest.raises(BadFile, match=f"fingers of {model} as coefficients of its pose space"):
+        read_easymocap_motion(tmp_path / "smpl")
 
 
 @pytest.mark.parametrize(
@@ -225,6 +275,51 @@ def test_betas_are_refused_against_another_body(tmp_path):
         result.check_body(dataclasses.replace(p.body, content_hash="1" * 16))
 
 
+# Of each model: its parts in order, and how many numbers each has.
+PARTS = {
+    "smpl": (toy_body, {"body_pose": 69}),
+    "mano": (toy_hand, {"hand_pose": 45}),
+    "smplh": (toy_smplh, {"body_pose": 63, "left_hand_pose": 45, "right_hand_pose": 45}),
+    "smplx": (
+        toy_smplx,
+        {"body_pose": 63, "jaw_pose": 3, "leye_pose": 3, "reye_pose": 3, "left_hand_pose": 45, "right_hand_pose": 45},
+    ),
+}
+
+
+@pytest.mark.parametrize("model", PARTS)
+def test_a_result_has_the_parts_of_the_pose_that_layers_of_its_model_take(tmp_path, model):
+    make, parts = PARTS[model]
+    p = moving(make(3))
+    result, _ = result_of(take(tmp_path, p), p)
+    write_result_npz(tmp_path / "result.npz", result)
+    back = read_result_npz(tmp_path / "result.npz")
+    for name in ("body_pose", "hand_pose", "left_hand_pose", "right_hand_pose", "jaw_pose", "leye_pose", "reye_pose"):
+        got = getattr(back, name)
+        assert (None if got is None else got.shape) == ((FRAMES, parts[name]) if name in parts else None), name
+    whole = np.concatenate([back.global_orient, *(getattr(back, name) for name in parts)], axis=1)
+    # SMPL's own root: about the root joint, then moved
+    J0 = rest_root(p.body, p.shape)
+    n = p.body.n_joints
+    local = whole.reshape(FRAMES, n, 3)
+    joints = joints_of(p.body, p.shape, np.zeros((FRAMES, 3)), np.zeros((FRAMES, 3)), local[:, 1:]) - J0
+    joints = np.einsum("fij,fkj->fki", rotations.exp(local[:, 0]), joints) + J0 + back.transl[:, None]
+    np.testing.assert_allclose(joints, back.joints, atol=1e-9)
+    assert (back.expression is None) == (model != "smplx")
+    if model == "smplx":
+        assert back.expression.shape == (FRAMES, 10) and not back.expression.any()
+
+
+def test_fingers_go_to_the_hand_of_their_side_whatever_the_order_of_the_joints():
+    names = ("pelvis", "right_thumb3", "left_index1", "jaw", "spine1", "right_index1")
+    poses = np.arange(15.0).reshape(1, 5, 3)
+    parts = {name: values[0].tolist() for name, values in pose_parts(names, poses).items()}
+    assert parts == {
+        "right_hand_pose": [0, 1, 2, 12, 13, 14], "left_hand_pose": [3, 4, 5], "jaw_pose": [6, 7, 8],
+        "body_pose": [9, 10, 11],
+    }  # fmt: skip
+
+
 def test_files_that_are_no_result_are_told_and_pickles_are_refused(tmp_path):
     path = tmp_path / "result.npz"
     with pytest.raises(MissingFile):
@@ -267,7 +362,14 @@ def test_amass_layout_poses_smpl_h_with_smpls_root(tmp_path):
     np.testing.assert_array_equal(a["betas"], [*p.shape, *[0] * 12])
 
 
-def test_amass_takes_no_hand(tmp_path):
+def test_amass_of_a_hand_is_refused_with_what_works(tmp_path):
+    hand, motion = toy_hand(), Motion(*random_motion(0, 3, 16))
+    with pytest.raises(DataError, match=r"and this is a hand: result\.npz has MANO's"):
+        write_amass(tmp_path / "amass.npz", body=hand, betas=np.zeros(4), motion=motion, fps=30.0)
+    assert not (tmp_path / "amass.npz").exists()
+
+
+def test_amass_takes_no_body_of_other_joints(tmp_path):
     hand = toy_body(0, parents=np.array([-1, *range(15)]))
     motion = Motion(*random_motion(0, 3, 16))
     with pytest.raises(DataError, match='body "toy" has 16 others'):

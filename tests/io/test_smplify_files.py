@@ -15,6 +15,7 @@ from mocap.geometry import rotations
 from mocap.io.results import rest_root
 from mocap.io.smplify import at_frames, in_camera, read_smplify_npz, write_smplify_json, write_smplify_npz
 from mocap.take import Keypoints2D, Motion
+from tests.hands import toy_hand, toy_smplh
 from tests.synthetic import random_motion, ring_rig, toy_body
 
 FRAMES = 4
@@ -33,19 +34,22 @@ def result(frames: int = FRAMES, **more):
     return in_camera(body, BETAS, motion, ring_rig().cameras[1], seen=seen(frames), **more)
 
 
-def test_smpl_turned_about_its_root_joint_and_moved_by_cam_t_projects_where_the_motion_does():
-    body, camera = toy_body(1), ring_rig().cameras[1]
+@pytest.mark.parametrize(
+    ("make", "points"), [(toy_body, "body25"), (toy_hand, "right_hand21"), (toy_smplh, "mediapipe75")]
+)
+def test_smpl_turned_about_its_root_joint_and_moved_by_cam_t_projects_where_the_motion_does(make, points):
+    body, camera = make(1), ring_rig().cameras[1]
     camera = dataclasses.replace(camera, distortion=np.zeros(5))
-    motion = Motion(*random_motion(2, FRAMES))
+    motion = Motion(*random_motion(2, FRAMES, body.n_joints))
     told = in_camera(body, BETAS, motion, camera)
-    assert told.pose.shape == (FRAMES, 72)
+    assert told.pose.shape == (FRAMES, 3 * body.n_joints)
     still = np.zeros((FRAMES, 3))
-    x = keypoints_of(body, "body25", BETAS, still, still, told.pose[:, 3:].reshape(FRAMES, 23, 3))
+    x = keypoints_of(body, points, BETAS, still, still, told.pose[:, 3:].reshape(FRAMES, -1, 3))
     J0 = rest_root(body, BETAS)
     turned = np.einsum("fij,fkj->fki", rotations.exp(told.pose[:, :3]), x - J0) + J0
     p = turned + told.cam_t[:, None]
     xy = np.stack([told.f * p[..., 0], camera.K[1, 1] * p[..., 1]], axis=-1) / p[..., 2:] + told.center
-    world = keypoints_of(body, "body25", BETAS, motion.Rh, motion.Th, motion.poses)
+    world = keypoints_of(body, points, BETAS, motion.Rh, motion.Th, motion.poses)
     np.testing.assert_allclose(xy, camera.project(world)[0], atol=1e-8)
     joints = joints_of(body, BETAS, motion.Rh, motion.Th, motion.poses)
     np.testing.assert_allclose(told.joints3d, camera.to_camera(joints), atol=1e-12)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mocap import skeletons
 from mocap.errors import BadFile, DataError, MissingFile, MocapError, UnknownName
 from mocap.io.stored_keypoints3d import match_joints, read_keypoints3d, upward
+from mocap.io.tables import short_name
 
 BODY25 = skeletons.BODY25
 FRAMES = 7
@@ -42,6 +43,15 @@ def person(frames: int = FRAMES) -> np.ndarray:
         at.append((x if side == "left" else -x, y, z))
     sway = 0.05 * np.sin(np.arange(frames) / 10)[:, None, None] * [1.0, 0.5, 0.0]
     return np.array(at) + sway + [0.4, 0.3, 0.0]
+
+
+def hand(side: str, frames: int = FRAMES) -> np.ndarray:
+    """A flat hand that waves: (frames, 21, 3) [m]."""
+    at = [(0.0, 0.0, 0.01)]
+    for finger in range(5):
+        at += [((finger - 2) * 0.02, 0.05 + 0.025 * k, 0.0) for k in range(4)]
+    sway = 0.05 * np.sin(np.arange(frames) / 10)[:, None, None] * [1.0, 0.5, 0.2]
+    return np.array(at) * [1 if side == "right" else -1, 1, 1] + sway
 
 
 def save_npz(path: Path, **arrays: Any) -> Path:
@@ -81,6 +91,56 @@ def save_json(folder: Path, people: dict[int, np.ndarray], numbers: list[int] | 
         told = [{"id": i, "keypoints3d": values[row].tolist()} for i, values in people.items()]
         (folder / f"{number:06d}.json").write_text(json.dumps(told))
     return folder
+
+
+def test_hands_of_another_program_are_people_of_their_own(tmp_path):
+    """EasyMocap's `handlr` and our hands42: left, then right; a hand nobody saw is nobody."""
+    both = with_confidence(np.concatenate([hand("left"), hand("right") + [0.3, 0, 0]], axis=1))
+    for path in (
+        save_npz(tmp_path / "a.npz", keypoints3d=both, fps=30.0),
+        save_json(tmp_path / "k", {0: both}),
+    ):
+        found = read_keypoints3d(path, fps=30)
+        assert {name: p.skeleton.name for name, p in found.people.items()} == {
+            "left": "left_hand21", "right": "right_hand21"
+        }  # fmt: skip
+        assert found.people["right"].xyz == pytest.approx(hand("right") + [0.3, 0, 0])
+        assert found.people["left"].confidence == pytest.approx(0.8)
+    both[:, :21, 3] = 0
+    found = read_keypoints3d(save_npz(tmp_path / "b.npz", keypoints3d=both, fps=30.0))
+    assert list(found.people) == ["right"]
+    alone = read_keypoints3d(save_npz(tmp_path / "c.npz", keypoints3d=hand("left"), fps=30.0, skeleton="left_hand21"))
+    assert alone.people["0"].skeleton is skeletons.LEFT_HAND21
+
+
+def test_json_that_says_which_hand_is_whose_needs_no_option(tmp_path):
+    folder = save_json(tmp_path / "k", {0: with_confidence(hand("right")), 1: with_confidence(hand("left"))})
+    with pytest.raises(BadFile, match="21 points are a hand's"):
+        read_keypoints3d(folder, fps=30)
+    assert read_keypoints3d(folder, fps=30, skeleton="left_hand21").people["0"].skeleton is skeletons.LEFT_HAND21
+    for file in folder.iterdir():
+        entries = json.loads(file.read_text())
+        for entry, side in zip(entries, ("right", "left"), strict=True):
+            entry["skeleton"] = f"{side}_hand21"
+        file.write_text(json.dumps(entries))
+    found = read_keypoints3d(folder, fps=30)
+    assert [p.skeleton.name for p in found.people.values()] == ["right_hand21", "left_hand21"]
+    assert found.people["1"].xyz == pytest.approx(hand("left"))
+    entries[0]["skeleton"] = "left_hand21"
+    file.write_text(json.dumps(entries))
+    with pytest.raises(BadFile, match='person "0" is'):
+        read_keypoints3d(folder, fps=30)
+
+
+def test_points_with_a_hands_names_are_that_hand(tmp_path):
+    labels = [short_name(joint) for joint in skeletons.RIGHT_HAND21.joints]
+    found = read_keypoints3d(save_trc(tmp_path / "a.trc", hand("right"), labels))
+    assert found.skeleton is skeletons.RIGHT_HAND21 and not found.unmatched
+    assert found.people["0"].xyz == pytest.approx(hand("right"))
+    # a finger or two beside a body are no hand
+    xyz = np.concatenate([person(), hand("right")[:, :2]], axis=1)
+    found = read_keypoints3d(save_trc(tmp_path / "b.trc", xyz, [*LABELS, "RThumbTip", "RIndexTip"]))
+    assert found.skeleton is BODY25 and found.unmatched == ("RThumbTip", "RIndexTip")
 
 
 LABELS = [POSE2SIM[j] for j in BODY25.joints]
@@ -164,11 +224,24 @@ class TestEveryFormatGivesTheSamePoints:
         assert found.timestamps == pytest.approx([1 / 30, 3 / 30])
         assert found.people["0"].xyz == pytest.approx(person()[[1, 3]])
 
-    def test_json_with_hands_gives_the_body(self, tmp_path):
-        values = np.concatenate([with_confidence(person()), np.ones((FRAMES, 42, 4))], axis=1)
+    def test_json_with_hands_is_easymocaps_bodyhand_and_its_face_is_left_out(self, tmp_path):
+        hands = np.concatenate([hand("left") + [0.5, 0, 1], hand("right") + [-0.5, 0, 1]], axis=1)
+        values = with_confidence(np.concatenate([person(), hands], axis=1))
         found = read_keypoints3d(save_json(tmp_path / "k", {0: values}), fps=30)
+        points = found.people["0"]
+        assert points.skeleton is found.skeleton is skeletons.BODYHAND67
+        assert points.xyz == pytest.approx(values[..., :3])
+        whole = np.concatenate([values, np.ones((FRAMES, 70, 4))], axis=1)
+        found = read_keypoints3d(save_json(tmp_path / "face", {0: whole}), fps=30)
+        assert found.people["0"].xyz == pytest.approx(values[..., :3])
+        assert "of 137 points the first 67" in found.notes[0]
+
+    def test_json_whose_hands_are_empty_gives_the_body(self, tmp_path):
+        values = np.concatenate([with_confidence(person()), np.zeros((FRAMES, 42, 4))], axis=1)
+        found = read_keypoints3d(save_json(tmp_path / "k", {0: values}), fps=30)
+        assert found.skeleton is BODY25
         assert found.people["0"].xyz == pytest.approx(person())
-        assert "of 67 points the first 25" in found.notes[0]
+        assert "its hands are empty: of 67 points the first 25" in found.notes[0]
 
     @pytest.mark.parametrize(("unit", "scale"), [("m", 1), ("mm", 1000), ("cm", 100), ("Meters", 1)])
     def test_trc_in_its_unit_with_blank_cells(self, tmp_path, unit, scale):
@@ -309,7 +382,13 @@ class TestMistakes:
             ({"keypoints3d": person()}, DataError, ["does not say its frame rate", "data.fps"]),
             ({"keypoints3d": person(), "fps": 0}, BadFile, ["fps must be greater than 0"]),
             ({"keypoints3d": person(), "fps": [30, 30]}, BadFile, ["fps must be numbers of shape"]),
-            ({"keypoints3d": person()[:, :21], "fps": 30}, BadFile, ["21 joints", "25 (body25)"]),
+            ({"keypoints3d": person()[:, :21], "fps": 30}, BadFile, ["21 points are a hand's", "right_hand21"]),
+            ({"keypoints3d": person()[:, :20], "fps": 30}, BadFile, ["20 joints", "25 (body25)"]),
+            (
+                {"keypoints3d": 1e3 * hand("left"), "fps": 30, "skeleton": "left_hand21"},
+                DataError,
+                ["a hand would be", "`unit: mm`"],
+            ),
             ({"keypoints3d": person(), "fps": 30, "skeleton": "coco17"}, BadFile, ["25 joints", "coco17 has 17"]),
             ({"keypoints3d": person(), "fps": 30, "skeleton": "halpe26"}, UnknownName, ["halpe26", "Known: body25"]),
             ({"keypoints3d": np.nan * person(), "fps": 30}, DataError, ["shows nobody"]),

@@ -56,6 +56,22 @@ def test_joints_are_there_in_metres_and_angles_in_degrees_by_name(tmp_path, resu
         np.testing.assert_allclose(np.array(angles[f"{name}_deg"], float), truth.of(name), atol=1e-4)
 
 
+def test_fingers_have_their_angles(tmp_path):
+    body, motion = load_body("embedded_right_hand"), Motion(*random_motion(0, FRAMES, 16, spread=0.2))
+    spread, ones = np.broadcast_to(np.eye(3), (FRAMES, 21, 3, 3)), np.ones((FRAMES, 21))
+    points = Keypoints3D.of(skeletons.RIGHT_HAND21, np.ones((FRAMES, 21, 3)), ones, spread, ones)
+    person = Person(keypoints3d=points, body=body, shape=np.zeros(2), motion=motion)
+    result = result_of(Take(RunContext(Path("nowhere")), np.arange(FRAMES) / 30, np.arange(FRAMES)), person)[0]
+    assert not Csv().write([Finished(result)], tmp_path).notes
+    table = read_csv(tmp_path / "result_angles.csv")
+    truth = joint_angles(body.joint_names, motion.Rh, motion.poses, result.joints)
+    assert len(table) == 2 + 20 and np.ptp(truth.of("right_index_pip_flexion")) > 1
+    for name in truth.names:
+        np.testing.assert_allclose(np.array(table[f"{name}_deg"], float), truth.of(name), atol=1e-4)
+    assert {"right_thumb_tip_x_m", "right_thumb_tip_confidence"} <= set(read_csv(tmp_path / "result_keypoints.csv"))
+    assert "right_thumb3_z_m" in read_csv(tmp_path / "result_joints.csv")
+
+
 def test_missing_keypoints_are_empty_cells(tmp_path, result):
     Csv().write([Finished(result)], tmp_path)
     table = read_csv(tmp_path / "result_keypoints.csv")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hands import toy_hand, toy_smplh, toy_smplx
 from synthetic import random_motion, toy_body
 
 from mocap.bodies.kinematics import Skinner, joints_of
@@ -25,12 +26,16 @@ BETAS = np.array([0.5, -1.0, 0.3, 0.8])
 def opened(path: Path, body: BodyModel) -> tuple[Any, Motion]:
     from pxr import Usd
 
-    motion = Motion(*random_motion(3, len(CLOCK), spread=2.0))
+    motion = Motion(*random_motion(3, len(CLOCK), body.n_joints, spread=2.0))
     write_usda(path, body, BETAS, motion, CLOCK, 30.0, name="person")
     return Usd.Stage.Open(str(path)), motion
 
 
-@pytest.mark.parametrize("body", [toy_body(), load_body()], ids=["toy", "embedded"])
+@pytest.mark.parametrize(
+    "body",
+    [toy_body(), load_body(), toy_hand(), toy_smplh(), toy_smplx()],
+    ids=["toy", "embedded", "mano", "smplh", "smplx"],
+)
 def test_joints_and_mesh_as_usd_poses_them_are_the_model_s_without_corrections_by_pose(tmp_path, body):
     from pxr import Usd, UsdGeom, UsdSkel
 
