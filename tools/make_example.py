@@ -8,7 +8,8 @@ videos up to the encoder's version). Other clips, bodies and cameras:
     python tools/make_example.py --cmu ... --clip 13_26 --frames 40 220 --gender female --betas-seed 3 --rig-seed 3 \
         --out /tmp/other
 
-writes the same layout: `videos/<view>.mp4`, `intri.yml`, `extri.yml`, `truth.npz`, `README.md`.
+writes the same layout: `videos/<view>.mp4`, `intri.yml`, `extri.yml`, `truth.npz`, `README.md`. With `--hands` the
+fingers move too (`gestures.py`), and the truth is of the body with hands.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 from cmu import clip_motion, cut
+from gestures import finger_poses
 
 from mocap.bodies.kinematics import Skinner, keypoints_of
 from mocap.bodies.load import load_body
 from mocap.bodies.model import BodyModel
 from mocap.detect import stored
+from mocap.detect.detectors.base import Detector
 from mocap.detect.detectors.mediapipe import Mediapipe
 from mocap.detect.run import detect_views
 from mocap.geometry import rotations
@@ -37,7 +40,7 @@ from mocap.io.video_out import VideoWriter
 from mocap.render.mesh import Light, Mesh, Surface
 from mocap.render.shadow import shadow_of
 from mocap.render.software import SoftwareRasteriser
-from mocap.skeletons import BODY25
+from mocap.skeletons import BODY25, MEDIAPIPE75
 from mocap.take import Keypoints3D, Motion, Person, RunContext, Take
 
 LAMP = Light(towards=(0.36, -0.30, 0.883), key=0.62, sky=0.40, bounce=0.22, gleam=0.04, rim=0.05)
@@ -305,9 +308,10 @@ def _developed(linear: np.ndarray, gain: np.ndarray) -> np.ndarray:
 def take_of(out: Path, body: BodyModel, betas: np.ndarray, motion: Motion, fps: float, rig: Rig) -> Take:
     """The truth as a take: the keypoints are the body's own."""
     frames = np.arange(len(motion.Rh))
-    points = keypoints_of(body, "body25", betas, motion.Rh, motion.Th, motion.poses)
+    skeleton = MEDIAPIPE75 if "mediapipe75" in body.regressors else BODY25
+    points = keypoints_of(body, skeleton, betas, motion.Rh, motion.Th, motion.poses)
     shape = points.shape[:2]
-    keypoints = Keypoints3D.of(BODY25, points, np.ones(shape), np.zeros((*shape, 3, 3)), np.zeros(shape))
+    keypoints = Keypoints3D.of(skeleton, points, np.ones(shape), np.zeros((*shape, 3, 3)), np.zeros(shape))
     person = Person(keypoints3d=keypoints, body=body, shape=betas, motion=motion)
     return Take(RunContext(out), frames / fps, frames, rig=rig, people=(person,))
 
@@ -331,11 +335,11 @@ def write_take(take: Take, *, crf: float, fast: bool) -> None:
         print(f"{path}: {video.frames} frames", flush=True)
 
 
-def write_detections(out: Path) -> None:
-    """Runs the detector over the videos and stores what it saw in `detections/<view>.npz`, to be replayed."""
+def write_detections(out: Path, detector: Detector) -> None:
+    """Runs a detector over the videos and stores what it saw in `detections/<view>.npz`, to be replayed."""
     footage = {name: open_view(path, name) for name, path in discover_views(out).items()}
     places = {name: np.arange(view.frames) for name, view in footage.items()}
-    found, _ = detect_views(footage, places, Mediapipe(), workers=2)
+    found, _ = detect_views(footage, places, detector, workers=2)
     for name, seen in found.items():
         none = np.zeros(0, int)
         stored.write(
@@ -353,7 +357,7 @@ Rendered by `tools/make_example.py {options}`.
   (all views triggered together)
 - `intri.yml`, `extri.yml`: the cameras in OpenCV's terms, lens distortion included; metres, z up, the floor at z = 0
 - `truth.npz`: what was rendered, in the layout of `result.npz`: `Rh Th poses shapes` of the body `{body}` ({gender},
-  hash {hash}), `joints` and `keypoints3d` (body25) [m, rad], `fps frames timestamps`{detections}
+  hash {hash}), `joints` and `keypoints3d` ({skeleton}) [m, rad], `fps frames timestamps`{detections}
 
 Everything seen is synthetic: the person is the project's own body model, the room is drawn by the program.
 
@@ -376,6 +380,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("data/examples/dance"))
     parser.add_argument("--clip", default="05_02")
     parser.add_argument("--frames", type=int, nargs=2, default=None, metavar=("FIRST", "LAST"), help="of the clip")
+    parser.add_argument("--hands", action="store_true", help="fingers move, by gestures that are not the clip's")
     parser.add_argument("--gender", default="neutral", choices=("neutral", "female", "male"))
     parser.add_argument("--betas-seed", type=int, default=None, help="a random body instead of the example's")
     parser.add_argument("--rig-seed", type=int, default=None, help="random cameras instead of the example's")
@@ -386,7 +391,7 @@ def main() -> None:
     parser.add_argument("--detections", action="store_true", help="also store what the pose detector sees")
     asked = parser.parse_args()
     first, last = asked.frames or ((95, 275) if asked.clip == "05_02" else (0, None))
-    body = load_body("embedded", gender=asked.gender)
+    body = load_body("embedded_hands" if asked.hands else "embedded", gender=asked.gender)
     betas = np.zeros(body.n_betas)
     betas[:6] = (0.9, -0.8, 0.6, -0.5, 0.4, 0.3)
     if asked.betas_seed is not None:
@@ -394,17 +399,22 @@ def main() -> None:
     whole, fps = clip_motion(asked.cmu, asked.clip, body, betas)
     last = len(whole.Rh) if last is None else min(last, len(whole.Rh))
     rig = make_rig(asked.rig_seed, tuple(asked.size), asked.views)
-    take = take_of(asked.out, body, betas, cut(whole, first, last), fps, rig)
+    motion = cut(whole, first, last)
+    if asked.hands:
+        seconds = np.arange(len(motion.Rh)) / fps
+        for name, vectors in finger_poses(body, seconds, np.random.default_rng(0)).items():
+            motion.poses[:, body.joint_names.index(name) - 1] = vectors
+    take = take_of(asked.out, body, betas, motion, fps, rig)
     write_take(take, crf=asked.crf, fast=asked.fast)
     if asked.detections:
-        write_detections(asked.out)
+        write_detections(asked.out, Mediapipe())
     seeds = "".join(
         f" --{name} {seed}"
         for name, seed in (("betas-seed", asked.betas_seed), ("rig-seed", asked.rig_seed))
         if seed is not None
     )
     readme = README.format(
-        options=f"--clip {asked.clip} --frames {first} {last} --gender {asked.gender}{seeds}",
+        options=f"{'--hands ' * asked.hands}--clip {asked.clip} --frames {first} {last} --gender {asked.gender}{seeds}",
         views=len(rig),
         size=asked.size,
         fps=fps,
@@ -412,6 +422,7 @@ def main() -> None:
         body=body.name,
         gender=body.gender,
         hash=body.content_hash,
+        skeleton="mediapipe75" if asked.hands else "body25",
         clip=asked.clip,
         first=first,
         last=last,
