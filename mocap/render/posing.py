@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -37,6 +38,8 @@ _LOW, _HIGH = np.radians(15), np.radians(65)
 """From how far above hands are looked at [rad]."""
 _UPRIGHT = np.radians(30)
 """Palms whose normals are less above the floor than this may be seen from either side [rad]."""
+_NOT_BEHIND = 2.0
+"""How much more it counts that no hand hides another than that palms are seen."""
 _BELOW_FEET, _BELOW_ANKLES = 0.012, 0.09
 """How far below the lowest keypoint the floor is, with heels or toes among the keypoints and without [m]."""
 
@@ -191,9 +194,10 @@ def facing(person: Person) -> Float[np.ndarray, "frames 2"]:
 def palms_seen(people: Sequence[Person], cameras: Sequence[Camera] = ()) -> tuple[Float[np.ndarray, " 2"], float]:
     """From where hands are seen best: the way along the floor to there, and how far above it [rad].
 
-    Across the palms, on the whole: along the first axis of their normals, of which neither sign counts. From above
-    where they lie rather flat, and then from the wrists' side, so that the fingers point up in the picture; else from
-    the side on which most of the cameras are.
+    Across the palms, on the whole: along the first axis of their normals, of which neither sign counts, less that of
+    the ways from hand to hand, since of two hands neither is to hide the other. From above where they lie rather flat,
+    and then from the wrists' side, so that the fingers point up in the picture; else from the side on which most of the
+    cameras are.
     """
     normals, fingers = [], []
     for person in people:
@@ -212,10 +216,14 @@ def palms_seen(people: Sequence[Person], cameras: Sequence[Camera] = ()) -> tupl
     n, along = (ways[np.isfinite(ways).all(-1)] for ways in (n, along))
     if not len(n):
         return np.array([0.0, -1.0]), _LOW
-    axis = np.linalg.eigh(n.T @ n)[1][:, -1]
+    places = np.stack([np.nanmean(outline(person), axis=1) for person in people])
+    between = np.concatenate([np.zeros((0, 3)), *(a - b for a, b in combinations(places, 2))])
+    between = between[np.isfinite(between).all(-1)]
+    between /= np.maximum(np.linalg.norm(between, axis=-1, keepdims=True), 1e-9)
+    axis = np.linalg.eigh(n.T @ n / len(n) - _NOT_BEHIND * between.T @ between / max(len(between), 1))[1][:, -1]
     axis = axis if axis[2] >= 0 else -axis
     if axis[2] < np.sin(_UPRIGHT) and cameras:
-        middle = np.nanmean([np.nanmean(outline(person), axis=(0, 1)) for person in people], axis=0)
+        middle = np.nanmean(places, axis=(0, 1))
         side = np.sum([c.centre - middle for c in cameras], axis=0) @ axis
         axis = axis if side >= 0 else -axis
     way = axis[:2] if np.linalg.norm(axis[:2]) > 0.3 else -along.mean(0)[:2]

@@ -150,6 +150,13 @@ def test_palms_are_seen_from_the_cameras_side_and_flat_hands_from_above_behind_t
     assert palms_seen([])[1] == pytest.approx(np.radians(15))
 
 
+def test_of_two_hands_neither_hides_the_other():
+    palms_along_y = [hand(at=(0, 0.15, 0)), hand("left", at=(0, -0.15, 0))]
+    assert abs(palms_seen(palms_along_y[:1])[0] @ (0, 1)) > 0.9
+    way, _ = palms_seen(palms_along_y)
+    assert abs(way @ (0, 1)) < 0.1
+
+
 def test_finger_tips_leave_trails_in_their_fingers_colours():
     person, clock = hand("left"), np.arange(FRAMES) / 30
     trail = _Trail(person, clock, 5)
