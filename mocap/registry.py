@@ -9,6 +9,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import types
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -84,7 +85,9 @@ def _only_class(module_name: str, base: type[Base], kind: str) -> type[Base]:
     found = [
         c
         for c in vars(module).values()
+        # until Python 3.11 an alias such as tuple[str, int] passes for a class
         if isinstance(c, type)
+        and not isinstance(c, types.GenericAlias)
         and issubclass(c, base)
         and c.__module__ == module.__name__
         and not inspect.isabstract(c)

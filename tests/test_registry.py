@@ -46,6 +46,12 @@ def test_a_file_with_two_stages_is_refused(package, tmp_path):
         registry.find(f"{package}.stages", "two", Stage, "stage")
 
 
+def test_a_file_may_name_a_type_beside_its_stage(package, tmp_path):
+    file = tmp_path / package / "stages" / "lift.py"
+    file.write_text(file.read_text() + "\nPair = tuple[str, int]\n")
+    assert registry.find(f"{package}.stages", "lift", Stage, "stage").__name__ == "Lift"
+
+
 @pytest.mark.parametrize("path", ["{}.stages.lift", "{}.stages.lift.Lift"])
 def test_a_dotted_path_names_a_module_or_a_class(package, path):
     assert registry.find_dotted(path.format(package), Stage, "stage").__name__ == "Lift"

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy.ndimage import median_filter
 from scipy.optimize import linear_sum_assignment
 
 from mocap.errors import DataError
@@ -118,8 +117,9 @@ def hand_size(
     out = np.full(len(size), np.nan)
     if len(known):
         step = float(np.median(np.diff(timestamps))) if len(timestamps) > 1 else _STEADY
-        width = 2 * int(0.5 * _STEADY / step) + 1
-        out[known] = median_filter(size[known], size=width, mode="nearest")
+        half = int(0.5 * _STEADY / step)
+        padded = np.pad(size[known], half, mode="edge")
+        out[known] = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
     return out
 
 
