@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy.optimize import linear_sum_assignment
 
 from mocap.errors import DataError
+from mocap.geometry.robust import running_median
 from mocap.geometry.times import nearest
 from mocap.skeletons import LEFT_HAND21, MEDIAPIPE75, Skeleton
 from mocap.take import Keypoints2D, View
@@ -117,9 +118,7 @@ def hand_size(
     out = np.full(len(size), np.nan)
     if len(known):
         step = float(np.median(np.diff(timestamps))) if len(timestamps) > 1 else _STEADY
-        half = int(0.5 * _STEADY / step)
-        padded = np.pad(size[known], half, mode="edge")
-        out[known] = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)
+        out[known] = running_median(size[known], 2 * int(0.5 * _STEADY / step) + 1)
     return out
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.ndimage import median_filter
 
 from mocap import progress
 from mocap.bodies import kinematics
@@ -201,7 +200,8 @@ def fit_video(
     depth = Depth().bind(data)
     assert depth is not None
     # one frame's torso tells its size badly; frames nearby together better
-    steady = median_filter(np.interp(timestamps, timestamps[there], depth.depth[there]), _steps(timestamps, _STEADY))
+    filled = np.interp(timestamps, timestamps[there], depth.depth[there])
+    steady = robust.running_median(filled, _steps(timestamps, _STEADY))
     bound["depth"] = dataclasses.replace(depth, depth=np.where(np.isfinite(depth.depth), steady, np.nan)).known_to(
         DEPTH / weights.pose
     )

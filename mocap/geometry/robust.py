@@ -33,3 +33,12 @@ def cauchy(
 def mad_sigma(x: Float[np.ndarray, "*batch"], axis: int | tuple[int, ...] | None = None) -> np.ndarray:
     """Standard deviation of a Gaussian from the median absolute value of zero-mean `x`, NaN ignored."""
     return np.asarray(1.4826 * np.nanmedian(np.abs(x), axis=axis))
+
+
+def running_median(x: Float[np.ndarray, " n"], width: int) -> Float[np.ndarray, " n"]:
+    """The median of each value and its neighbours, `width` (odd) in all; the ends stand for what is beyond them.
+
+    SciPy's `median_filter` until 1.15 gives zeros where the width is more than the values there are.
+    """
+    padded = np.pad(x, width // 2, mode="edge")
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, width), axis=-1))

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import median_filter
 
-from mocap.skeletons import HANDS, Skeleton
+from mocap.geometry import robust
 from mocap.take import Keypoints2D
 
 MAX_GAP = 1.75
@@ -62,7 +61,7 @@ def person_size(
     size = np.interp(np.arange(frames), known, size[known])
     if frames > 1:
         width = 2 * int(0.5 * seconds / np.median(np.diff(keypoints.timestamps))) + 1
-        size = median_filter(size, size=min(width, 2 * frames - 1), mode="nearest")
+        size = robust.running_median(size, width)
     return size
 
 
@@ -77,14 +76,9 @@ def noise_of(keypoints: Keypoints2D, noise: float) -> Float[np.ndarray, " frames
         return noise * person_size(keypoints)[:, None]
     out = np.empty(keypoints.confidence.shape)
     out[:, body] = noise * person_size(keypoints, of=body)[:, None]
-    for hand in hands_of(skeleton):
+    for hand in skeleton.each_hand():
         out[:, hand] = HAND_NOISE * noise * person_size(keypoints, of=hand)[:, None]
     return out
-
-
-def hands_of(skeleton: Skeleton) -> list[Bool[np.ndarray, " joints"]]:
-    """Which joints are of the left and which of the right hand, of the hands the set has."""
-    return [mine for hand in HANDS.values() if (mine := np.isin(skeleton.joints, hand.joints)).any()]
 
 
 def _curvature(t: np.ndarray, xy: np.ndarray, nominal: float) -> np.ndarray:

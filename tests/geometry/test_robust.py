@@ -40,3 +40,11 @@ def test_mad_sigma_is_the_standard_deviation_of_gaussian_noise_despite_outliers_
     x = np.random.default_rng(0).normal(scale=2.5, size=20000)
     x[::50], x[1::50] = 1e6, np.nan
     assert abs(robust.mad_sigma(x) - 2.5) < 0.12
+
+
+@pytest.mark.parametrize("width", [1, 3, 7, 31])
+def test_a_running_median_is_that_of_each_window_with_the_ends_continued(width: int) -> None:
+    x = np.random.default_rng(0).normal(size=9)
+    long = np.concatenate([np.full(40, x[0]), x, np.full(40, x[-1])])
+    wanted = [np.median(long[40 + k - width // 2 : 41 + k + width // 2]) for k in range(9)]
+    np.testing.assert_array_equal(robust.running_median(x, width), wanted)
