@@ -24,6 +24,15 @@ _SIDED_LIMBS = (
 )
 
 
+def other_side(joint: str) -> str:
+    """The name of a joint's left-right counterpart; its own where it has none.
+
+    By words: mediapipe has `mouth_left` beside `left_eye_inner`.
+    """
+    swap = {"left": "right", "right": "left"}
+    return "_".join(swap.get(word, word) for word in joint.split("_"))
+
+
 def _both(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     return tuple((f"{side}_{a}", f"{side}_{b}") for a, b in pairs for side in ("left", "right"))
 
@@ -69,20 +78,18 @@ class Skeleton:
         return np.array([self.unsure.get(joint, 0.0) for joint in self.joints])
 
     def of_hands(self) -> Bool[np.ndarray, " joints"]:
-        """Which joints are of a hand's 21: small, close together, and seen with less of an error than a body's."""
+        """Which joints are of a hand's 21: close together, and seen with less of an error [m] than a body's."""
         return np.isin(self.joints, HANDS42.joints)
+
+    def each_hand(self) -> list[Bool[np.ndarray, " joints"]]:
+        """Which joints are of the left and which of the right hand, of the hands this set has."""
+        return [mine for hand in HANDS.values() if (mine := np.isin(self.joints, hand.joints)).any()]
 
     def mirrored(self) -> Int[np.ndarray, " joints"]:
         """For each joint the place of its left-right counterpart (itself when it has none)."""
-
-        swap = {"left": "right", "right": "left"}
-
-        def other(joint: str) -> str:  # by words: mediapipe has `mouth_left` beside `left_eye_inner`
-            return "_".join(swap.get(word, word) for word in joint.split("_"))
-
+        others = [other_side(joint) for joint in self.joints]
         return np.array(
-            [self.joints.index(other(j)) if other(j) in self.joints else i for i, j in enumerate(self.joints)],
-            dtype=np.intp,
+            [self.joints.index(other) if other in self.joints else i for i, other in enumerate(others)], dtype=np.intp
         )
 
 

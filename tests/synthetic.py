@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from rigs import look_at
 from scipy.sparse import csr_array
 
 from mocap import skeletons
 from mocap.bodies import kinematics
+from mocap.bodies.load import JOINT_NAMES
 from mocap.bodies.model import SMPL_JOINTS, BodyModel
 from mocap.geometry import rotations
 from mocap.geometry.cameras import Camera, Rig
@@ -15,6 +18,16 @@ from mocap.take import Keypoints2D, Keypoints3D
 from mocap.terms.base import Data
 
 SMPL_PARENTS = np.array([-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21])
+
+
+def _fingers(wrist: int, first: int) -> list[int]:
+    """Parents of a hand's 15 joints, five fingers of three, the first of which is number `first`."""
+    return [wrist if k % 3 == 0 else first + k - 1 for k in range(15)]
+
+
+MANO_PARENTS = np.array([-1, *_fingers(0, 1)])
+SMPLH_PARENTS = np.array([*SMPL_PARENTS[:22], *_fingers(20, 22), *_fingers(21, 37)])
+SMPLX_PARENTS = np.array([*SMPL_PARENTS[:22], 15, 15, 15, *_fingers(20, 25), *_fingers(21, 40)])
 
 
 def toy_body(
@@ -47,6 +60,39 @@ def toy_body(
         joint_names=(*SMPL_JOINTS, *(f"left_index{i}" for i in range(n_joints)))[:n_joints],
         regressors={"body25": csr_array(keypoints)},
     )
+
+
+def _regressors(body: BodyModel, *names: str) -> BodyModel:
+    rng = np.random.default_rng(5)
+    found = dict(body.regressors)
+    for name in names:
+        rows = np.zeros((len(skeletons.get(name)), len(body.v_template)))
+        for row in rows:
+            row[rng.choice(len(row), 3, replace=False)] = rng.dirichlet(np.ones(3))
+        found[name] = csr_array(rows)
+    return dataclasses.replace(body, regressors=found)
+
+
+def toy_hand(seed: int = 0, side: str = "right") -> BodyModel:
+    """16 joints, MANO's, and the 21 points of that hand."""
+    body = toy_body(seed, parents=MANO_PARENTS)
+    names = tuple(f"{side}_{name.removeprefix('right_')}" for name in JOINT_NAMES[16])
+    body = dataclasses.replace(body, name=f"toy_{side}_hand", joint_names=names, regressors={})
+    return _regressors(body, f"{side}_hand21")
+
+
+def toy_smplh(seed: int = 0) -> BodyModel:
+    """52 joints, SMPL-H's."""
+    body = dataclasses.replace(toy_body(seed, parents=SMPLH_PARENTS), joint_names=JOINT_NAMES[52])
+    return _regressors(body, "left_hand21", "right_hand21", "mediapipe75")
+
+
+def toy_smplx(seed: int = 0, expressions: int = 10) -> BodyModel:
+    """55 joints, SMPL-X's, with facial expressions."""
+    body = toy_body(seed, parents=SMPLX_PARENTS)
+    dirs = np.random.default_rng(seed).normal(size=(len(body.v_template), 3, expressions))
+    body = dataclasses.replace(body, joint_names=JOINT_NAMES[55], expressiondirs=dirs)
+    return _regressors(body, "left_hand21", "right_hand21", "mediapipe75")
 
 
 def random_motion(seed: int, frames: int, n_joints: int = 24, *, spread: float = 0.5) -> tuple[np.ndarray, ...]:

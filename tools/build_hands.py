@@ -66,10 +66,12 @@ from mocap.bodies.load import (
     OF_THE_HAND,
     embedded_arrays,
     pack_rows,
+    posedirs_with_hands,
     unpack_embedded,
     unpack_hand,
     unpack_rows,
     unpack_with_hands,
+    weights_with_hands,
 )
 from mocap.bodies.model import MANO_JOINTS, BodyModel
 from mocap.bodies.regressors import hand_rows, rigid_rows
@@ -313,29 +315,6 @@ def varied(
 # ------------------------------------------------------------------------------------------------------ in the body
 
 
-def in_body(
-    weights: Float[np.ndarray, "hand 17"],
-    body_weights: Float[np.ndarray, "vertices 24"],
-    vertices: Int[np.ndarray, "hand 2"],
-) -> Float[np.ndarray, "vertices 52"]:
-    """The body's skin weights with the hands' at their places."""
-    names = JOINT_NAMES[52]
-    out = np.zeros((len(body_weights), len(names)))
-    out[:, :22] = body_weights[:, :22]
-    for k, side in enumerate(("left", "right")):
-        columns = [names.index(f"{side}_{name}") for name in (*MANO_JOINTS, "elbow")]
-        out[vertices[:, k]] = 0.0
-        out[np.ix_(vertices[:, k], columns)] = weights
-    return out
-
-
-def in_features_of_52(posedirs: Float[np.ndarray, "vertices 3 207"]) -> Float[np.ndarray, "vertices 3 459"]:
-    """The body's blend shapes with features of 51 joints: nothing of the fingers."""
-    out = np.zeros((len(posedirs), 3, 9 * 51))
-    out[..., : 9 * 21] = posedirs[..., : 9 * 21]
-    return out
-
-
 def body_rows(
     people: Float[np.ndarray, "n hand 3"],
     weights: Float[np.ndarray, "hand 52"],
@@ -418,8 +397,8 @@ def make(
     say(f"joints: {error.mean():.2f} mm mean, {error.max():.2f} mm worst")
     seen = np.flatnonzero(fitted)[:60]
     own, own_joints = hands[seen] - home[seen], targets[seen] - home[seen]
-    body_weights = in_body(weights, body.weights.astype(float), vertices)[right]
-    posedirs = in_features_of_52(body.posedirs[right].astype(float))
+    body_weights = weights_with_hands(body.weights.astype(float), weights, vertices)[right]
+    posedirs = posedirs_with_hands(body.posedirs[right].astype(float))
     palm = own_joints[:, [MANO_JOINTS.index(f"{finger}1") for finger in ("ring", "pinky")]].mean(1)
     own_joints[:, 0] += HAND_WRIST * (palm - own_joints[:, 0])
     tips = {finger: row[right] for finger, row in tips.items()}

@@ -30,8 +30,9 @@ GESTURES: dict[str, dict[str, tuple[float, ...]]] = {
 }
 SPREAD = {"index": 8.0, "middle": 0.0, "ring": -6.0, "pinky": -12.0}
 """Abduction of an open hand's fingers, toward the thumb [degrees]; a bent one is not spread."""
-REST = {"index": (20.0, 10.0, 3.0), "thumb": (0.0, 0.0, 0.0)}
-"""What the joints of a finger are bent by in the body's rest pose, which is a relaxed hand [degrees]."""
+REST = dict.fromkeys(FINGERS, (20.0, 10.0, 3.0)) | {"thumb": (0.0, 0.0, 0.0)}
+"""What is taken off, since gestures are of a hand laid flat and the body's rest pose is a relaxed one: about what it
+bends the joints of each finger by [degrees]."""
 
 
 def finger_poses(
@@ -68,7 +69,7 @@ def finger_poses(
                 # at rest between movements: each gesture is reached and kept for a while
                 knots = np.repeat(moments, 2) + np.tile([-0.12, 0.12], len(order)) * hold
                 path = CubicSpline(knots, np.repeat(np.radians(angles), 2, axis=0))(seconds + late)
-                path[:, 0] -= np.radians(REST.get(finger, REST["index"])[k])
+                path[:, 0] -= np.radians(REST[finger][k])
                 path[:, 1] *= -1 if side == "left" else 1
                 out[joint] = _turned(axes[names.index(joint) - 1], path)
     return out

@@ -11,8 +11,8 @@ a mathematically rigorous definition ..." (2001). Shoulder: tilt and torsion (Ca
 representation of the shoulder orientation based on the tilt-and-torsion angles", 2020), since the ISB's y-x-y has its
 gimbal lock where arms hang.
 
-Fingers have axes of their own, along their bones (:func:`mocap.bodies.ranges.bone_axes`), and their zero is the hand
-laid flat: flexion, then abduction, then twist, as Wu et al. part II (2005) has them.
+Fingers have axes of their own, along their bones (:func:`mocap.bodies.ranges.bone_axes`): flexion, then abduction, then
+twist, as Wu et al. part II (2005) has them. Their zero is the model's rest pose, in which they are bent a little.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def finger_rotations(
     poses: Float[np.ndarray, "frames posed_joints 3"],
     joints: Float[np.ndarray, "frames joints 3"],
 ) -> dict[str, Float[np.ndarray, "frames 3 3"]]:
-    """Rotations of fingers' bones against the bone before, the identity in the flat hand.
+    """Rotations of fingers' bones against the bone before, the identity in the rest pose.
 
     Axes x of flexion, y of abduction, z of twist. Where the bones point in the rest pose, and with it their axes, is
     read off the first frame.
@@ -226,7 +226,8 @@ def joint_angles(
     poses: Float[np.ndarray, "frames posed_joints 3"],
     joints: Float[np.ndarray, "frames joints 3"] | None = None,
 ) -> JointAngles:
-    """Named and signed angles of a motion, in degrees; zero when standing upright with hanging arms and flat hands.
+    """Named and signed angles of a motion, in degrees; zero when standing upright with hanging arms, and fingers as the
+    model has them at rest.
 
     Args:
         joint_names: The body's joints, the root first; those of SMPL, SMPL-H, SMPL-X or MANO.

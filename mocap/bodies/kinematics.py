@@ -223,23 +223,20 @@ def _fold(body: BodyModel, skeleton: Skeleton) -> KeypointRig:
 
 def _fold_joints(body: BodyModel, skeleton: Skeleton) -> KeypointRig:
     joints = np.arange(body.n_joints)
-    J_template, J_shape = _rest_joints(body)
     return _assemble(
         body,
         skeleton,
         np.stack([joints, joints], axis=1),
         A=np.ones(len(joints)),
-        B=J_template,
-        B_shape=J_shape,
+        B=body.rest_joints,
+        B_shape=_joint_shapedirs(body),
         B_pose=np.zeros((len(joints), 3, 0)),
     )
 
 
-def _rest_joints(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
+def _joint_shapedirs(body: BodyModel) -> Float[np.ndarray, "joints 3 betas"]:
     n_vertices = len(body.v_template)
-    J_template = body.J_regressor @ body.v_template.astype(float)
-    J_shape = (body.J_regressor @ body.shapedirs.reshape(n_vertices, -1).astype(float)).reshape(body.n_joints, 3, -1)
-    return J_template, J_shape
+    return (body.J_regressor @ body.shapedirs.reshape(n_vertices, -1).astype(float)).reshape(body.n_joints, 3, -1)
 
 
 def _assemble(
@@ -272,12 +269,11 @@ def _assemble(
     bent = np.argwhere(strong) + [0, 1] if feels else np.zeros((0, 2), dtype=int)
     blocks, block = np.unique(pair[bent[:, 0], 0] * (1 + n_joints) + 1 + bent[:, 1], return_inverse=True)
     bend_sum = csr_array((np.ones(len(bent)), (block, np.arange(len(bent)))), shape=(len(blocks), len(bent)))
-    J_template, J_shape = _rest_joints(body)
     return KeypointRig(
         body=body,
         skeleton=skeleton,
-        J_template=J_template,
-        J_shape=J_shape,
+        J_template=body.rest_joints,
+        J_shape=_joint_shapedirs(body),
         levels=levels,
         pair_keypoint=pair[:, 0],
         pair_joint=pair[:, 1],

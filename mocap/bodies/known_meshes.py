@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 
 from mocap import skeletons
 from mocap.bodies.model import MANO_JOINTS, BodyModel
+from mocap.bodies.ranges import side_of
 from mocap.bodies.regressors import Offset, hand_rows, with_offsets
 
 # Points that the models' own joints lack, by the number of vertices.
@@ -56,11 +57,6 @@ _PEOPLE = 40
 """Random shapes that keypoints are to fit."""
 
 
-def _other_side(name: str) -> str:
-    swap = {"left": "right", "right": "left"}
-    return "_".join(swap.get(word, word) for word in name.split("_"))
-
-
 def _people(body: BodyModel) -> np.ndarray:
     betas = np.random.default_rng(0).normal(0, 1, (_PEOPLE, body.n_betas))
     return (body.v_template + np.einsum("vcb,nb->nvc", body.shapedirs, betas)).astype(float)
@@ -76,7 +72,9 @@ def _hand(body: BodyModel, side: str, tips: Mapping[str, int], people: np.ndarra
 
 
 def _body(body: BodyModel, offsets: Mapping[str, Offset], people: np.ndarray) -> dict[str, csr_array]:
-    """J_regressor was made for the rest mesh and is used on the POSED mesh here, as the field's keypoint regressors are
+    """A body's points by skeleton, and those of its hands where its fingers have joints.
+
+    J_regressor was made for the rest mesh and is used on the POSED mesh here, as the field's keypoint regressors are
     (EasyMocap's J_regressor_body25 does so too): a joint found so is millimetres from the one the limb turns about.
     mediapipe33 has mediapipe's systematic offsets, as they were learned on the included body.
     """
@@ -92,8 +90,8 @@ def _body(body: BodyModel, offsets: Mapping[str, Offset], people: np.ndarray) ->
     rows |= {f"{side}_foot_index": rows[f"{side}_big_toe"] for side in ("left", "right")}
     for name, parts in COMBINED.items():
         rows[name] = np.einsum("p,pv->v", list(parts.values()), [rows[part] for part in parts])
-        mirrored = [rows[_other_side(part)] for part in parts]
-        rows[_other_side(name)] = np.einsum("p,pv->v", list(parts.values()), mirrored)
+        mirrored = [rows[skeletons.other_side(part)] for part in parts]
+        rows[skeletons.other_side(name)] = np.einsum("p,pv->v", list(parts.values()), mirrored)
     hands = {}
     if "left_index1" in names:
         for side, skeleton in skeletons.HANDS.items():
@@ -119,9 +117,8 @@ def known_regressors(body: BodyModel, offsets: Mapping[str, Offset]) -> dict[str
         body: Of which joints and mesh are known.
         offsets: mediapipe's, from the anatomical points.
     """
-    vertices = len(body.v_template)
-    if vertices == HAND_VERTICES and body.n_joints == len(MANO_JOINTS):
-        side = body.joint_names[0].split("_")[0]
+    vertices, side = len(body.v_template), side_of(body.joint_names)
+    if vertices == HAND_VERTICES and side is not None:
         return {f"{side}_hand21": _hand(body, side, HAND_VERTEX, _people(body))}
     if vertices in BODY_VERTEX and "left_hip" in body.joint_names:
         return _body(body, offsets, _people(body))

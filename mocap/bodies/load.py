@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from mocap import skeletons
 from mocap.bodies.known_meshes import known_regressors
 from mocap.bodies.model import MANO_JOINTS, SMPL_JOINTS, BodyModel, PoseSpace
+from mocap.bodies.ranges import side_of
 from mocap.bodies.regressors import parse_offsets
 from mocap.bodies.unpickle import load_pickle
 from mocap.errors import BadFile, MissingFile, ModelError, UnknownName
@@ -119,6 +120,11 @@ def unpack_posedirs(arrays: Mapping[str, np.ndarray]) -> Float[np.ndarray, "vert
     return out
 
 
+def _stored_hash(known: np.ndarray | None, *numbers: Any) -> str:
+    """The hash a file of ours has of a body; taken of its numbers while the file is being built."""
+    return content_hash(*numbers) if known is None else str(known)
+
+
 def embedded_arrays(path: Path = EMBEDDED) -> dict[str, np.ndarray]:
     """The stored arrays of the body that `tools/build_body.py` made, or of the hands of `tools/build_hands.py`."""
     with np.load(path, allow_pickle=False) as archive:
@@ -142,13 +148,11 @@ def unpack_embedded(arrays: Mapping[str, np.ndarray], gender: str, name: str = "
     posedirs = unpack_posedirs(arrays)
     J_regressor = unpack_rows("J_regressor", arrays, vertices)
     faces = arrays["faces"].astype(np.int64)
-    known = arrays.get(f"hash_{gender}")  # absent while the file is being built
+    known = arrays.get(f"hash_{gender}")
     return BodyModel(
         name=name,
         gender=gender,
-        content_hash=content_hash(v_template, shapedirs, posedirs, weights, J_regressor, parents, faces)
-        if known is None
-        else str(known),
+        content_hash=_stored_hash(known, v_template, shapedirs, posedirs, weights, J_regressor, parents, faces),
         v_template=v_template,
         shapedirs=shapedirs,
         posedirs=posedirs,
@@ -188,9 +192,7 @@ def unpack_hand(arrays: Mapping[str, np.ndarray], side: str) -> BodyModel:
     return BodyModel(
         name=f"embedded_{side}_hand",
         gender="neutral",
-        content_hash=content_hash(v_template, shapedirs, posedirs, weights, J_regressor, parents, faces)
-        if known is None
-        else str(known),
+        content_hash=_stored_hash(known, v_template, shapedirs, posedirs, weights, J_regressor, parents, faces),
         v_template=v_template,
         shapedirs=shapedirs,
         posedirs=posedirs,
@@ -243,6 +245,34 @@ def _with_finger_points(
     return out
 
 
+def weights_with_hands(
+    weights: Float[np.ndarray, "vertices 24"],
+    own: Float[np.ndarray, "hand 17"],
+    places: Int[np.ndarray, "hand 2"],
+) -> Float[np.ndarray, "vertices 52"]:
+    """SMPL's skin weights as SMPL-H's, with those of the hands where they lie in the mesh.
+
+    Args:
+        weights: The body's.
+        own: A hand's, over MANO's joints and the elbow.
+        places: Vertices of the left and of the right hand in the body.
+    """
+    names = JOINT_NAMES[52]
+    out = np.zeros((len(weights), len(names)), weights.dtype)
+    out[:, :22] = weights[:, :22]
+    for side, where in zip(("left", "right"), places.T, strict=True):
+        joints = [names.index(f"{side}_{name}") for name in (*MANO_JOINTS, "elbow")]
+        out[where] = 0.0
+        out[np.ix_(where, joints)] = own
+    return out
+
+
+def posedirs_with_hands(posedirs: Float[np.ndarray, "vertices 3 207"]) -> Float[np.ndarray, "vertices 3 459"]:
+    """SMPL's pose blend shapes as SMPL-H's: nothing of the fingers."""
+    # SMPL's last two joints, the whole hands, are not turned where the blend shapes were learned: theirs are zero
+    return np.pad(posedirs[..., : 9 * 21], ((0, 0), (0, 0), (0, 9 * 30)))
+
+
 def unpack_with_hands(arrays: Mapping[str, np.ndarray], hands: Mapping[str, np.ndarray], gender: str) -> BodyModel:
     """One gender of the stored body with joints in its fingers: 52, in SMPL-H's order.
 
@@ -252,28 +282,22 @@ def unpack_with_hands(arrays: Mapping[str, np.ndarray], hands: Mapping[str, np.n
     vertices, names = len(body.v_template), JOINT_NAMES[52]
     own = _dense_weights(hands, len(hands["parents"]) + 1)
     J_hand = unpack_rows("J_regressor", hands, len(own))
-    weights = np.zeros((vertices, len(names)), np.float32)
-    weights[:, :22] = body.weights[:, :22]
+    places = hands["vertices"].astype(np.int64)
+    weights, posedirs = weights_with_hands(body.weights, own, places), posedirs_with_hands(body.posedirs)
     parents = np.concatenate([body.parents[:22], np.zeros(30, np.int64)])
     rows = [body.J_regressor[:22]]
-    for k, side in enumerate(("left", "right")):
-        where = hands["vertices"][:, k].astype(np.int64)
-        joints = np.array([names.index(f"{side}_{name}") for name in (*MANO_JOINTS, "elbow")])
-        weights[where] = 0.0
-        weights[np.ix_(where, joints)] = own
-        parents[joints[1:-1]] = joints[hands["parents"][1:]]
+    for side, where in zip(("left", "right"), places.T, strict=True):
+        joints = np.array([names.index(f"{side}_{name}") for name in MANO_JOINTS])
+        parents[joints[1:]] = joints[hands["parents"][1:]]
         rows.append(_placed(csr_array(J_hand[1:]), where, vertices))
-    # joints 22 and 23, the whole hands, are not turned where the blend shapes were learned: theirs are zero
-    posedirs = np.zeros((vertices, 3, 9 * (len(names) - 1)), np.float32)
-    posedirs[..., : 9 * 21] = body.posedirs[..., : 9 * 21]
     J_regressor = csr_array(sparse.vstack(rows))
     known = hands.get(f"hash_{gender}")
     return dataclasses.replace(
         body,
         name="embedded_hands",
-        content_hash=content_hash(body.v_template, body.shapedirs, posedirs, weights, J_regressor, parents, body.faces)
-        if known is None
-        else str(known),
+        content_hash=_stored_hash(
+            known, body.v_template, body.shapedirs, posedirs, weights, J_regressor, parents, body.faces
+        ),
         posedirs=posedirs,
         weights=weights,
         J_regressor=J_regressor,
@@ -349,9 +373,14 @@ def _parents(path: Path, table: np.ndarray) -> np.ndarray:
     return parents
 
 
+def _words(path: Path) -> list[str]:
+    """Of a file's name: smpl, neutral."""
+    return path.stem.lower().replace("-", "_").split("_")
+
+
 def _file_gender(path: Path, gender: str) -> str:
     """What the file's name says of its gender, for that is a fact of the file; else what was asked for."""
-    words = path.stem.lower().replace("-", "_").split("_")
+    words = _words(path)
     for known, short in (("neutral", "n"), ("female", "f"), ("male", "m")):
         if known in words or short in words:
             return known
@@ -360,8 +389,7 @@ def _file_gender(path: Path, gender: str) -> str:
 
 def _file_side(path: Path) -> str | None:
     """The side of a hand that a file's name says: MANO_LEFT."""
-    words = path.stem.lower().replace("-", "_").split("_")
-    return next((side for side in ("left", "right") if side in words), None)
+    return next((side for side in skeletons.HANDS if side in _words(path)), None)
 
 
 def _models(folder: Path) -> list[Path]:
@@ -486,10 +514,9 @@ def _pose_spaces(path: Path, data: Mapping[str, Any], joint_names: tuple[str, ..
             if seen.shape[1] < len(rows) or len(seen) < 2:
                 raise BadFile(path, f"{coeffs} is {seen.shape}; a row a pose with {len(rows)} columns is right.")
             deviation = seen[:, : len(rows)].std(0)
-        # orthonormal in MANO's files; whatever they are, the same distribution by rows that are
-        _, scale, axes = np.linalg.svd(deviation[:, None] * rows, full_matrices=False)
         if not np.allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-3):
-            rows, deviation = axes, scale
+            # orthonormal in MANO's files; whatever they are, the same distribution by rows that are
+            _, deviation, rows = np.linalg.svd(deviation[:, None] * rows, full_matrices=False)
         out.append(PoseSpace(names, centre, rows, deviation))
     return tuple(out)
 
@@ -524,16 +551,13 @@ def _user_body(path: Path, gender: str, n_betas: int) -> BodyModel:
     expected = {
         "v_template": (v_template, (vertices, 3)),
         "shapedirs": (shapedirs, (vertices, 3, shapedirs.shape[-1])),
-        **(
-            {}
-            if expressiondirs is None
-            else {"expressiondirs": (expressiondirs, (vertices, 3, expressiondirs.shape[-1]))}
-        ),
         "posedirs": (posedirs, (vertices, 3, 9 * (joints - 1))),
         "weights": (weights, (vertices, joints)),
         "J_regressor": (J_dense, (joints, vertices)),
         "f": (faces, (len(faces), 3)),
     }
+    if expressiondirs is not None:
+        expected["expressiondirs"] = (expressiondirs, (vertices, 3, expressiondirs.shape[-1]))
     for key, (array, shape) in expected.items():
         if array.shape != shape:
             raise BadFile(
@@ -607,7 +631,8 @@ def load_body(
         else _user_body(_model_path(model, gender, side), gender, n_betas)
     )
     if side is not None and body.joint_names != hand_joints(side):
-        what = f"of a {body.joint_names[0].split('_')[0]} hand" if body.n_joints == len(MANO_JOINTS) else "of no hand"
+        its = side_of(body.joint_names)
+        what = "of no hand" if its is None else f"of a {its} hand"
         raise ModelError(
             f"{model} is a model {what}, but a {side} hand is to be fitted: give MANO_{side.upper()}.pkl, or a folder "
             'with MANO_LEFT.pkl and MANO_RIGHT.pkl, or "embedded" for the hands that are included.'

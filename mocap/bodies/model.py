@@ -110,6 +110,11 @@ class BodyModel:
         """For each joint its children."""
         return tuple(tuple(np.flatnonzero(self.parents == j).tolist()) for j in range(self.n_joints))
 
+    @cached_property
+    def rest_joints(self) -> Float[np.ndarray, "joints 3"]:
+        """Joints of the mean shape at rest [m]."""
+        return self.J_regressor @ self.v_template.astype(float)
+
     def rest(self, betas: Float[np.ndarray, " betas"]) -> Float[np.ndarray, "vertices 3"]:
         """The shaped template [m], before pose."""
         return self.v_template + self.shapedirs[..., : len(betas)] @ np.asarray(betas, self.shapedirs.dtype)

@@ -150,7 +150,7 @@ def finger_axes(body: BodyModel, joint: str) -> Float[np.ndarray, "3 3"]:
 
 def _bone(body: BodyModel, joint: int) -> Float[np.ndarray, " 3"]:
     """Direction of the bone below a joint, at rest; at the end of a finger that of the bone above."""
-    J = body.J_regressor @ body.v_template.astype(float)
+    J = body.rest_joints
     below = body.children[joint]
     bone = J[below[0]] - J[joint] if below else J[joint] - J[body.parents[joint]]
     length = np.linalg.norm(bone)

@@ -171,10 +171,10 @@ def _pair_guesses(
         value = np.where(good, both * (1 - error**2), 0.0)
         points.append(np.where(good[..., None], 0.5 * (a + b), np.nan).reshape(m, slots * slots, marks, 3))
         enough = good.sum(-1) >= fewest
-        a, b = side[:, v, :, None], side[:, w, None]
-        value = value.sum(-1) / marks * (1 - OTHER_SIDE * opposed(a, b))
+        one, other = side[:, v, :, None], side[:, w, None]
+        value = value.sum(-1) / marks * (1 - OTHER_SIDE * opposed(one, other))
         scores.append(np.where(enough, value, 0.0).reshape(m, slots * slots))
-        leans.append((0.5 * (a + b)).reshape(m, slots * slots))
+        leans.append((0.5 * (one + other)).reshape(m, slots * slots))
     return np.concatenate(points, axis=1), np.concatenate(scores, axis=1), np.concatenate(leans, axis=1)
 
 

@@ -37,7 +37,8 @@ from mocap.skeletons import HANDS, fittable
 from mocap.take import Detections, Keypoints2D
 
 ENOUGH = 0.1
-"""A hand nobody counted is one where it has so much of the support of the best seen: less is chance."""
+"""Where it is not said how many hands there are, one is taken with so much of the support of the best: less is
+chance."""
 _RIVALS = 2
 _MARGIN = 0.1
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from mocap.detect.kinds import HAND
-from mocap.skeletons import RIGHT_HAND21
+from mocap.skeletons import HANDS, RIGHT_HAND21
 from mocap.take import Detections
 
 OTHER_SIDE = 0.5
@@ -38,9 +38,8 @@ def as_hands(detections: Detections) -> tuple[Detections, Float[np.ndarray, "fra
     presence = np.zeros((frames, candidates, len(RIGHT_HAND21)))
     lean = np.zeros((frames, candidates))
     for side, sign in (("left", 1.0), ("right", -1.0)):
-        names = [joint.replace("right", side, 1) for joint in RIGHT_HAND21.joints]
-        if skeleton.has(*names):
-            at = skeleton.indices(names)
+        if skeleton.has(*HANDS[side].joints):
+            at = skeleton.indices(HANDS[side].joints)
             confidence = detections.confidence[:, :, at]
             xy = np.where(((presence == 0) & (confidence > 0))[..., None], detections.xy[:, :, at], xy)
             presence += confidence

@@ -27,7 +27,7 @@ from mocap.triangulate.agreement import (
     require_cameras,
 )
 from mocap.triangulate.gate import impossible_limbs, spikes
-from mocap.triangulate.observe import Observations, hands_of, noise_of, observe, person_size
+from mocap.triangulate.observe import Observations, noise_of, observe, person_size
 from mocap.triangulate.rays import Rays, rays_through, select, select_near
 from mocap.triangulate.refine import refine
 from mocap.triangulate.sides import exchange, find_swaps
@@ -64,7 +64,7 @@ class _Limits:
     """What is refused."""
 
     max_error: np.ndarray
-    """Per view, or per view and joint [px]."""
+    """Per view and joint [px]."""
     min_views: int
     max_sigma: float
     """[m]"""
@@ -287,7 +287,7 @@ def triangulate(
         *(f"Camera {name} has keypoints and no calibration: it is left aside." for name in unknown),
         *(
             about_time(names, lags, fps=fps, seconds=float(np.ptp(timestamps)))
-            or _about_place(names, left_out, limit.reshape(len(names), -1).max(1))
+            or _about_place(names, left_out, limit.max(1))
         ),  # a late one seems out of place too
         *_about_views(names, points.used, points.offered, "no hand" if skeleton.of_hands().all() else "nobody"),
         *_about_joints(skeleton, found),
@@ -361,23 +361,20 @@ def _gate(
     return dropped, int((bad & ~dropped).sum())
 
 
-def _error_limits(rig: Rig, views: Sequence[Keypoints2D], max_error: float) -> np.ndarray:
-    """Of each view [px]; where hands are seen, of each view and joint: small hands ask for more than large images."""
-    limit = np.array([max_error * c.longer_side for c in rig])
-    hands = hands_of(views[0].skeleton)
-    if not hands:
-        return limit
-    limit = np.tile(limit[:, None], (1, len(views[0].skeleton)))
+def _error_limits(rig: Rig, views: Sequence[Keypoints2D], max_error: float) -> Float[np.ndarray, "views joints"]:
+    """The same for all joints of a view [px], but less for a hand's: small hands ask for more than large images."""
+    skeleton = views[0].skeleton
+    limit = np.tile([[max_error * c.longer_side] for c in rig], len(skeleton))
     for own, view in zip(limit, views, strict=True):
-        for hand in hands:
+        for hand in skeleton.each_hand():
             if (view.confidence[:, hand] > 0).any():
                 own[hand] = np.minimum(own[hand], _HAND_ERROR * np.median(person_size(view, of=hand)))
     return limit
 
 
-def _each_point(limit: np.ndarray, seen: Observations) -> np.ndarray:
-    """Limits of views and joints as those of views and points; those of views alone as they are."""
-    return limit if limit.ndim == 1 else np.tile(limit, (1, seen.confidence.shape[1]))
+def _each_point(limit: Float[np.ndarray, "views joints"], seen: Observations) -> Float[np.ndarray, "views points"]:
+    """Limits of views and joints as those of views and points, which are all joints of frame after frame."""
+    return np.tile(limit, seen.confidence.shape[1])
 
 
 def _median(values: np.ndarray) -> float | None:

@@ -8,17 +8,17 @@ import json
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from synthetic import random_motion
+from synthetic import MANO_PARENTS, SMPLH_PARENTS, random_motion
 
 from mocap import skeletons
 from mocap.bodies import kinematics
 from mocap.bodies.load import EMBEDDED_HANDS, GENDERS, JOINT_NAMES, content_hash, embedded_arrays, load_body
 from mocap.bodies.model import MANO_JOINTS, BodyModel
+from mocap.bodies.ranges import finger_of
 from mocap.errors import ModelError
 
 PROVENANCE = json.loads(EMBEDDED_HANDS.with_name("hands_provenance.json").read_text())
 MIRROR = np.array([-1.0, 1, 1])
-HERE = np.zeros((1, 3))
 
 
 def hand(side: str) -> BodyModel:
@@ -37,7 +37,7 @@ def sides_of(body: BodyModel) -> list[str]:
 def bent(body: BodyModel, seed: int, spread: float = 0.5, frames: int = 4) -> np.ndarray:
     """Random poses of the fingers alone [rad]."""
     poses = np.zeros((frames, body.n_joints - 1, 3))
-    fingers = [k - 1 for k, name in enumerate(body.joint_names) if name[-1].isdigit() and "spine" not in name]
+    fingers = [k for k, name in enumerate(body.joint_names[1:]) if finger_of(name) is not None]
     poses[:, fingers] = np.random.default_rng(seed).normal(0, spread, (frames, len(fingers), 3))
     return poses
 
@@ -63,14 +63,10 @@ def test_the_hash_is_of_the_numbers(body: BodyModel) -> None:
 def test_joints_are_named_and_hang_as_manos_and_smplhs() -> None:
     for side in skeletons.HANDS:
         assert hand(side).joint_names == tuple(f"{side}_{name}" for name in MANO_JOINTS)
-        np.testing.assert_array_equal(hand(side).parents, [-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])
+        np.testing.assert_array_equal(hand(side).parents, MANO_PARENTS)
     body = load_body("embedded_hands")
     assert body.joint_names == JOINT_NAMES[52]
-    np.testing.assert_array_equal(body.parents[:22], load_body().parents[:22])
-    chains = np.array([[k, k, k] for k in range(5)]).ravel() * 3 + np.tile([-1, 0, 1], 5)
-    for wrist, first in ((20, 22), (21, 37)):
-        expected = [wrist if k % 3 == 0 else first + chains[k] for k in range(15)]
-        np.testing.assert_array_equal(body.parents[first : first + 15], expected)
+    np.testing.assert_array_equal(body.parents, SMPLH_PARENTS)
 
 
 def test_numbers_are_well_formed(body: BodyModel) -> None:
@@ -134,10 +130,9 @@ def test_kinematics_agree_with_smplx(body: BodyModel) -> None:
 
 def test_bones_keep_their_lengths_however_fingers_bend(body: BodyModel) -> None:
     betas = np.random.default_rng(4).normal(0, 1, 10)
-    still = np.zeros((1, body.n_joints - 1, 3))
     for side in sides_of(body):
         skeleton = skeletons.HANDS[side]
-        rest = kinematics.keypoints_of(body, skeleton.name, betas, HERE, HERE, still)
+        rest = kinematics.rest_keypoints(body, skeleton, betas)
         poses = bent(body, 5, spread=0.7)
         posed = kinematics.keypoints_of(body, skeleton.name, betas, *(np.zeros((4, 3)),) * 2, poses)
         joined = [not (a.endswith("mcp") and b.endswith("mcp")) for a, b in skeleton.limbs]

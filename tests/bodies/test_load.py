@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import sparse
+from synthetic import SMPL_PARENTS
 
 from mocap import config, skeletons
 from mocap.bodies.load import JOINT_NAMES, MODEL_KEYS, hand_joints, load_body
@@ -16,8 +17,6 @@ from mocap.errors import BadFile, DataError, MissingFile, ModelError, UnknownNam
 from mocap.geometry.cameras import Rig
 from mocap.stages.load_body_model import LoadBodyModel
 from mocap.take import Keypoints2D, Person, RunContext, Take, View
-
-SMPL_PARENTS = [-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21]
 
 
 def arrays(vertices: int = 60, joints: int = 24, betas: int = 10, seed: int = 0) -> dict[str, np.ndarray]:

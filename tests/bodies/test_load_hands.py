@@ -11,22 +11,20 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.spatial import KDTree
-from test_load import SMPL_PARENTS, arrays, write_npz
+from synthetic import MANO_PARENTS, SMPLH_PARENTS, SMPLX_PARENTS
+from test_load import arrays, write_npz
 from test_unpickle import chumpy  # noqa: F401 (a fixture)
 
 from mocap import skeletons
 from mocap.bodies import kinematics
 from mocap.bodies.known_meshes import BODY_VERTEX, HAND_VERTEX
-from mocap.bodies.load import FREE_HAND, JOINT_NAMES, load_body
+from mocap.bodies.load import FREE_HAND, INCLUDED, JOINT_NAMES, load_body
 from mocap.bodies.model import MANO_JOINTS
 from mocap.bodies.regressors import farthest_points
 from mocap.errors import BadFile, DataError, ModelError, UnsafeFile
 from mocap.geometry.cameras import Rig
 from mocap.stages.load_body_model import LoadBodyModel
 from mocap.take import Keypoints2D, Person, RunContext, Take
-
-HAND_PARENTS = [-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14]
-CHAIN = np.array(HAND_PARENTS[1:])
 
 
 def mano(side: str, *, coeffs: bool = True, seed: int = 0) -> dict[str, Any]:
@@ -55,7 +53,7 @@ def mano(side: str, *, coeffs: bool = True, seed: int = 0) -> dict[str, Any]:
         "posedirs": 2e-5 * rng.normal(size=(778, 3, 135)),
         "weights": body.weights[order].astype(float),
         "J_regressor": regressor,
-        "kintree_table": np.array([np.array(HAND_PARENTS) % 2**32, np.arange(16)], dtype=np.uint32),
+        "kintree_table": np.array([MANO_PARENTS % 2**32, np.arange(16)], dtype=np.uint32),
         "f": faces.astype(np.uint32),
         "hands_mean": rng.normal(0, 0.2, 45),
         "hands_components": axes,
@@ -175,11 +173,7 @@ def test_a_folder_gives_the_hand_of_the_side(folder: Path) -> None:
 def body_arrays(vertices: int, joints: int, betas: int = 10) -> dict[str, Any]:
     """SMPL-H or SMPL-X of random numbers, but with their trees."""
     data = arrays(vertices=vertices, joints=joints, betas=betas)
-    face = [15] * (joints - 52)
-    hands = [[wrist if p == 0 else first + p - 1 for p in CHAIN] for wrist, first in ((20, 22), (21, 37))]
-    shift = len(face)
-    hands = [[p if p < 22 else p + shift for p in chain] for chain in hands]
-    parents = np.array([*SMPL_PARENTS[:22], *face, *hands[0], *hands[1]])
+    parents = {52: SMPLH_PARENTS, 55: SMPLX_PARENTS}[joints]
     data["kintree_table"] = np.array([parents % 2**32, np.arange(joints)], dtype=np.uint32)
     data["posedirs"] = np.zeros((vertices, 3, 9 * (joints - 1)), np.float32)
     for side in "lr":
@@ -242,6 +236,11 @@ def seen(skeleton: skeletons.Skeleton) -> Person:
 def a_take(tmp_path: Path, *people: Person) -> Take:
     take = Take(RunContext(tmp_path), np.arange(1.0), np.arange(1), rig=Rig(()), people=people)
     return take.begun("load_body_model", "load_body_model")
+
+
+def test_the_stage_knows_every_included_body_by_name() -> None:
+    assert [LoadBodyModel(model=name).model for name in INCLUDED] == list(INCLUDED)  # type: ignore[arg-type]
+    assert isinstance(LoadBodyModel(model="MANO_LEFT.pkl").model, Path)  # type: ignore[arg-type]
 
 
 def test_the_stage_gives_each_person_the_included_body_that_goes_with_what_was_seen(tmp_path: Path) -> None:

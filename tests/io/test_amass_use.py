@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hands import toy_smplh, toy_smplx
-from synthetic import random_motion
+from synthetic import random_motion, toy_smplh, toy_smplx
 
 from mocap.bodies.kinematics import joints_of, vertices_of
 from mocap.bodies.load import load_body

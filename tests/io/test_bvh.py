@@ -9,9 +9,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hands import toy_hand, toy_smplh, toy_smplx
 from scipy.spatial.transform import Rotation
-from synthetic import random_motion, toy_body
+from synthetic import random_motion, toy_body, toy_hand, toy_smplh, toy_smplx
 
 from mocap import skeletons
 from mocap.bodies.kinematics import Skinner, joints_of, rest_keypoints

@@ -10,9 +10,8 @@ import numpy as np
 import pygltflib
 import pytest
 import trimesh
-from hands import toy_hand, toy_smplh, toy_smplx
 from scipy.spatial.transform import Rotation, Slerp
-from synthetic import random_motion, toy_body
+from synthetic import random_motion, toy_body, toy_hand, toy_smplh, toy_smplx
 
 from mocap.bodies.kinematics import Skinner, joints_of
 from mocap.bodies.load import load_body

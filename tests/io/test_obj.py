@@ -10,8 +10,7 @@ import pytest
 from mocap.bodies.kinematics import vertices_of
 from mocap.io.meshes import Y_UP_OF_CAMERA, Y_UP_OF_WORLD, write_mesh, write_meshes
 from mocap.take import Motion, Person
-from tests.hands import toy_hand, toy_smplh
-from tests.synthetic import random_motion, ring_rig, toy_body
+from tests.synthetic import random_motion, ring_rig, toy_body, toy_hand, toy_smplh
 
 
 def person(seed: int, frames: int, make=toy_body) -> Person:

@@ -7,8 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import trimesh
-from hands import toy_hand, toy_smplh, toy_smplx
-from synthetic import random_motion, toy_body
+from synthetic import random_motion, toy_body, toy_hand, toy_smplh, toy_smplx
 
 from mocap.bodies.kinematics import vertices_of
 from mocap.io.meshes import write_ply_meshes

@@ -32,8 +32,7 @@ from mocap.io.results import (
     write_result_npz,
 )
 from mocap.take import Keypoints3D, Motion, Person, Report, RunContext, Take
-from tests.hands import toy_hand, toy_smplh, toy_smplx
-from tests.synthetic import random_motion, toy_body
+from tests.synthetic import random_motion, toy_body, toy_hand, toy_smplh, toy_smplx
 
 FRAMES = 6
 

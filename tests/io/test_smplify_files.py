@@ -15,8 +15,7 @@ from mocap.geometry import rotations
 from mocap.io.results import rest_root
 from mocap.io.smplify import at_frames, in_camera, read_smplify_npz, write_smplify_json, write_smplify_npz
 from mocap.take import Keypoints2D, Motion
-from tests.hands import toy_hand, toy_smplh
-from tests.synthetic import random_motion, ring_rig, toy_body
+from tests.synthetic import random_motion, ring_rig, toy_body, toy_hand, toy_smplh
 
 FRAMES = 4
 BETAS = np.array([0.5, -1, 2, 0.3])

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hands import toy_hand, toy_smplh, toy_smplx
-from synthetic import random_motion, toy_body
+from synthetic import random_motion, toy_body, toy_hand, toy_smplh, toy_smplx
 
 from mocap.bodies.kinematics import Skinner, joints_of
 from mocap.bodies.load import load_body

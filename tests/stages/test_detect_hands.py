@@ -119,8 +119,9 @@ def take(tmp_path):
     return Take(run=context, timestamps=times, frames=np.arange(FRAMES), footage=views, people=people)
 
 
-def test_hands_of_all_people_stand_where_they_are_in_every_view(take, hands_are_dots):
+def test_hands_of_all_people_stand_where_they_are_in_every_view(take, hands_are_dots, monkeypatch):
     stage = DetectHands()
+    monkeypatch.setattr(run, "check", lambda detector, footage: detector.check(footage))  # without a process for it
     stage.check(take)
     after = stage(take.begun("detect_hands", "detect_hands"))
     for n, person in enumerate(after.people):
@@ -224,7 +225,7 @@ def test_hands_of_a_real_man_are_found_where_another_detector_sees_his_wrists(sh
         pytest.skip(str(error))
     folder = shared_data / "pose2sim_balancing"
     footage = {"cam04": open_view(folder / "videos" / "cam04.mp4", "cam04")}
-    indices = np.arange(0, 100, 6)
+    indices = np.arange(0, 60, 6)
     found, _ = run.detect_views(footage, {"cam04": indices}, Mediapipe())
     bodies = found["cam04"]
     person = Keypoints2D.of(MEDIAPIPE33, bodies.timestamps, bodies.xy[:, 0], bodies.confidence[:, 0])

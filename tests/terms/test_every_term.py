@@ -6,8 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hands import toy_hand, toy_smplh
-from synthetic import data_of, random_motion, stepped, toy_body
+from synthetic import data_of, random_motion, stepped, toy_body, toy_hand, toy_smplh
 
 from mocap import registry
 from mocap.bodies import kinematics

@@ -6,9 +6,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hands import toy_hand
 from scipy.stats import multivariate_normal
-from synthetic import toy_body
+from synthetic import toy_body, toy_hand
 
 from mocap.bodies import kinematics
 from mocap.bodies.load import load_body
@@ -93,9 +92,9 @@ def test_ranges_of_both_hands_mirror_each_other():
     assert (a.low < a.usual).all() and (a.usual < a.high).all()
 
 
-def test_a_rotation_vector_is_a_fit_measure_of_flexion_up_to_110_degrees(body):
+def test_a_rotation_vector_is_a_fit_measure_of_flexion_up_to_110_degrees(body, side):
     ranges = joint_ranges(body.joint_names[1:], body)
-    place = [finger_of(n) for n in body.joint_names[1:]].index((body.joint_names[0].partition("_")[0], "index", 2))
+    place = body.joint_names[1:].index(f"{side}_index2")
     axes = ranges.axes[place]
     for degrees in (60, 90, 110):
         R = rotations.exp(np.radians(degrees) * axes[0])

@@ -4,8 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hands import toy_smplh
-from synthetic import data_of, random_motion, toy_body
+from synthetic import data_of, random_motion, toy_body, toy_smplh
 
 from mocap import skeletons
 from mocap.bodies import kinematics

@@ -90,14 +90,3 @@ def test_a_file_written_again_is_the_same_bodies(tool: ModuleType, tmp_path: Pat
     expected |= {gender: load_body("embedded_hands", gender=gender).content_hash for gender in GENDERS}
     assert facts["content_hash"] == expected
     assert unpack_hand(again, "right").content_hash == expected["right"]
-
-
-def test_weights_in_the_body_are_those_of_the_loaded_body(tool: ModuleType) -> None:
-    arrays, body = embedded_arrays(EMBEDDED_HANDS), load_body("embedded_hands")
-    own = np.zeros((len(arrays["vertices"]), 17))
-    np.put_along_axis(own, arrays["weights_index"].astype(int), arrays["weights_value"].astype(float), 1)
-    made = tool.in_body(own, load_body().weights.astype(float), arrays["vertices"])
-    np.testing.assert_allclose(made, body.weights, atol=1e-6)
-    np.testing.assert_array_equal(
-        tool.in_features_of_52(load_body().posedirs.astype(float)).astype(np.float32), body.posedirs
-    )
