@@ -19,6 +19,7 @@ from make_example import film, write_detections
 from mocap.bodies.kinematics import Skinner, joints_of, keypoints_of
 from mocap.bodies.load import load_body
 from mocap.bodies.model import BodyModel
+from mocap.bodies.ranges import finger_of
 from mocap.detect.detectors.mediapipe_hands import MediapipeHands
 from mocap.geometry import rotations
 from mocap.geometry.cameras import Camera, Rig
@@ -97,11 +98,7 @@ def write_truth(path: Path, body: BodyModel, betas: np.ndarray, motion: Motion, 
     frames = np.arange(len(motion.Rh))
     skeleton = HANDS[side]
     moved = (betas, motion.Rh, motion.Th, motion.poses)
-    places = [
-        i
-        for i, name in enumerate(body.joint_names)
-        if name == f"{side}_wrist" or (name.startswith(f"{side}_") and name[-1].isdecimal())
-    ]
+    places = [i for i, n in enumerate(body.joint_names) if n == f"{side}_wrist" or (finger_of(n) or "")[:1] == (side,)]
     points = keypoints_of(body, skeleton, *moved)
     write_result_npz(
         path,

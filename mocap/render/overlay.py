@@ -91,7 +91,7 @@ def draw_skeleton(
 ) -> None:
     """:func:`draw_limbs` of a whole skeleton, its fingers finer where they are small in the picture."""
     limbs = skeleton.limb_indices()
-    fine = np.array([HANDS42.has(*limb) for limb in skeleton.limbs], dtype=bool)
+    fine = skeleton.of_hands()[limbs].all(1)
     if (~fine).any():
         draw_limbs(picture, xy, limbs[~fine], colours[~fine])
     if fine.any():
@@ -109,7 +109,7 @@ def draw_detected(
 
     Where they would be one blot over the hand they are left out.
     """
-    fine = np.array([joint in HANDS42.joints for joint in skeleton.joints], dtype=bool)
+    fine = skeleton.of_hands()
     draw_points(picture, xy[~fine], confidence[~fine])
     if fine.any() and (bone := _bone(xy, skeleton)) > _BLOT:
         draw_points(picture, xy[fine], confidence[fine], radius=1.5 * _FINE * bone)

@@ -156,7 +156,7 @@ def meshes_at(
         yield from (None for _ in times)
         return
     limbs, colours = skeleton.limb_indices(), limb_colours(skeleton)
-    radius = np.array([_FINE if joint in HANDS42.joints else _THICK for joint in skeleton.joints])
+    radius = np.where(skeleton.of_hands(), _FINE, _THICK)
     for s in range(0, len(times), _CHUNK):
         for joints in points_at(person, skeleton, clock, times[s : s + _CHUNK]):
             yield sticks(joints, limbs, colours, radius=radius)
