@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -169,3 +170,15 @@ def test_readme_takes_the_tables_between_its_markers():
     assert "| a |" in once
     with pytest.raises(ValueError, match="nothing: begin"):
         fit.between_markers(readme, "nothing", "")
+
+
+def test_hands_are_compared_with_the_body_without_fingers():
+    run = [sys.executable, str(BENCHMARKS / "hands.py"), "--frames", "20"]
+    told = subprocess.run(run, capture_output=True, text=True, check=True, timeout=120).stdout
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if line.startswith("| ")]
+    body, fingers = ({cells[0]: cells[column] for cells in rows[1:]} for column in (4, 5))
+    assert len(body) == 4 and not body["hand"] and not fingers["body, 24 joints"]
+    assert float(fingers["hand"]) < 3 and float(fingers["body with hands"]) < 3 < float(
+        fingers["body with hands, unseen"]
+    )
+    assert all(0 < float(error) < 30 for error in body.values() if error)

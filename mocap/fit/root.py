@@ -28,6 +28,10 @@ _LIMBS = (
     (("shoulder", "elbow", "wrist"), np.array([0.0, 0.0, 1.0])),
     (("hip", "knee", "ankle"), np.array([0.0, 0.0, -1.0])),
 )
+_PALM_ERROR = (0.04, 0.02, 0.01, 0.01)
+"""A point of a palm that is further than this from where the others have it counts less and less, step by step [m]."""
+_NO_PALM = 0.015
+"""A palm whose points are further than this from a rigid one, at the median, was not seen [m]."""
 _STRAIGHT = 0.35
 """Sine of the bend [rad] below which it tells less and less about the twist of the limb above."""
 
@@ -140,9 +144,10 @@ def first_poses(
 def _turn_palm(
     local: np.ndarray, body: BodyModel, points: Keypoints3D, rest: np.ndarray, side: str
 ) -> Float[np.ndarray, "frames 3 3"] | None:
-    """How a hand lies in the world; of a body's hand the wrist is turned so, where three points of the palm were seen.
+    """How a hand lies in the world; of a body's hand the wrist is turned so.
 
-    None where body or points have no such hand.
+    Where its palm was not seen, or not as a palm can be, it lies between how it does before and after. None where body
+    or points have no such hand.
     """
     wrist = f"{side}_wrist"
     if wrist not in body.joint_names or not points.skeleton.has(*PALMS[side]):
@@ -156,8 +161,18 @@ def _turn_palm(
     if len(chain) == 1:
         return above
     places = points.skeleton.indices(PALMS[side])
-    lies, _, seen = align(rest[places], points.xyz[:, places], points.confidence[:, places])
-    lies = np.where(seen[:, None, None], lies, above)
+    target, weight = points.xyz[:, places], points.confidence[:, places]
+    lies, at, seen = align(rest[places], target, weight)
+    for size in _PALM_ERROR:  # one point that is far off would turn it round, and with it the arm
+        off = np.linalg.norm(rest[places] @ lies.swapaxes(1, 2) + at[:, None] - target, axis=-1)
+        off = np.where(weight > 0, off, np.nan)
+        lies, at, _ = align(rest[places], target, weight / (1 + (np.nan_to_num(off) / size) ** 2) ** 2)
+    off = np.linalg.norm(rest[places] @ lies.swapaxes(1, 2) + at[:, None] - target, axis=-1)
+    seen[seen] = np.nanmedian(np.where(weight > 0, off, np.nan)[seen], axis=1) < _NO_PALM
+    if seen.any():
+        lies, _ = _filled(lies, at, seen, np.arange(len(seen)))
+    else:
+        lies = above
     local[:, chain[-1]] = above.swapaxes(1, 2) @ lies
     return lies
 

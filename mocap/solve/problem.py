@@ -28,6 +28,8 @@ from mocap.terms.base import Bound, Residuals
 _STEPPED = 2000
 """Frames whose steps are made into rotations at one time."""
 _MOST_CHUNKS = 400
+_KEPT = 4_000_000
+"""Bytes that may be kept of a system for each parameter of a frame: 300 MB of a body's 75, 640 MB of one with hands."""
 _FLOOR = 1e-6
 """Least curvature the damping acts on [1/rad^2, 1/m^2]: a parameter nothing depends on stays where it is."""
 
@@ -102,8 +104,9 @@ class Problem:
     """Of the prior on betas, which are standard normal: cost 1/2 weight |betas|^2."""
     chunk: int = 96
     """Frames whose Jacobians exist at one time on one core."""
-    memory: int = 300_000_000
-    """Bytes that may be kept of a system; what does not fit is computed again when it is needed."""
+    memory: int | None = None
+    """Bytes that may be kept of a system; what does not fit is computed again when it is needed. None: in proportion to
+    the parameters of a frame, so that a body with hands is kept for about as long a take as one without."""
     held: tuple[int, ...] = ()
     """Parameters of every frame that stay as they are; only when frames are solved by themselves."""
 
@@ -116,6 +119,11 @@ class Problem:
     def reach(self) -> int:
         """How many frames on a frame is coupled to."""
         return max((b.span for b in self.used.values()), default=1) - 1
+
+    @property
+    def budget(self) -> int:
+        """Bytes that may be kept of a system."""
+        return _KEPT * self.rig.n_parameters if self.memory is None else self.memory
 
     def groups(self, state: State) -> int:
         """Independent parts: the frames when uncoupled, else one."""
@@ -523,7 +531,7 @@ class CoupledSystem:
             except SolveError as error:
                 self._failure = error
                 continue
-            if kept + factor.bytes < self.problem.memory:
+            if kept + factor.bytes < self.problem.budget:
                 self._factors[i] = factor
                 kept += factor.bytes
         self._last = carried
@@ -589,7 +597,7 @@ class SeparateSystem:
         self.cost, self.gradient_size = np.zeros(n), np.zeros(n)
         self.gradient, self.scale = (np.zeros((n, size)) for _ in range(2))
         self.b = self.shape_scale = np.zeros(0)  # each frame by itself says too little of a shape of all
-        keep = 8 * len(self.frames) * len(self.free) ** 2 <= problem.memory
+        keep = 8 * len(self.frames) * len(self.free) ** 2 <= problem.budget
         self._matrices: dict[int, np.ndarray] | None = {} if keep else None
         self._solve(damping)
 

@@ -82,7 +82,7 @@ def test_blocks_do_not_depend_on_chunks_or_on_what_is_kept():
     problem = problem_of(40, terms=("k3d", "smooth"), parents=FEW_JOINTS, motion=motion, free_shape=True)
     state = start(40, n_joints=6, motion=motion)
     S, W = selected(coupled(problem, state))
-    for memory in (problem.memory, 0):
+    for memory in (None, 0):
         cut = selected(coupled(dataclasses.replace(problem, chunk=7, memory=memory), state))
         np.testing.assert_allclose(cut[0], S, atol=1e-9 * np.abs(S).max())
         np.testing.assert_allclose(cut[1], W, atol=1e-9 * np.abs(W).max())
