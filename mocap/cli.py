@@ -268,7 +268,7 @@ def _told_take(take: Take) -> str:
 
 def _table(take: Take) -> str:
     """Seconds by stage, then how good the result looks, then what the user is to know."""
-    from mocap.take import Report
+    from mocap.take import Report, called
 
     timed = [r for r in take.reports[1:] if r.stage != "quality"]
     lines = ["", "stage".ljust(18) + "seconds"]
@@ -277,11 +277,10 @@ def _table(take: Take) -> str:
     quality: Report = take.reports[-1]
     if take.apart:
         lines += _told_pictures(quality.facts["people"], 0 if take.rig is None else len(take.rig))
-    for i, person in enumerate([] if take.apart else quality.facts["people"]):
+    people = [] if take.apart else quality.facts["people"]
+    for name, person in zip(called([person.get("hand") for person in people]), people, strict=True):
         fit: Mapping[str, Any] = person.get("reprojection_fit_px", {})
-        who = f" of person {i}" if len(quality.facts["people"]) > 1 else ""
-        if "hand" in person:
-            who = f" of the {person['hand']} hand"
+        who = f" of {name}" if len(people) > 1 or "hand" in person else ""
         if "distance_fit_m" not in person and fit:
             lines += ["", f"median reprojection of the fit{who} [px]"]
             lines += [f"{camera:<18}{_number(pixels)}" for camera, pixels in fit.items()]
@@ -468,17 +467,21 @@ def export(argv: Sequence[str]) -> int:
 
     from mocap.io.finished import read_finished
 
+    refused = []
     people = read_finished(args.result, model=args.model, body=any(made.needs_body for made in formats.values()))
     say = (lambda text: None) if args.quiet else _say
     for name, made in formats.items():
         with _progress(args.quiet):
             written = made.write(people, folder)
         if not written.files:
-            raise DataError(" ".join(written.warnings) or f"There is nothing to be written as {name}.")
+            refused.append(" ".join(written.warnings) or f"There is nothing to be written as {name}.")
+            continue
         for text in (*written.notes, *(f"Warning: {warning}" for warning in written.warnings)):
             say(f"  {text}")
         for path in written.files:
             say(str(path))
+    if refused:  # once the others are written
+        raise DataError(" ".join(refused))
     return 0
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, PositiveFloat
 
 from mocap import config, yaml_tree
 from mocap.config import Override, Step
+from mocap.detect.detectors.mediapipe_hands import MediapipeHands
 from mocap.errors import BadFile, ConfigError, DataError, MissingFile, UnknownName
 from mocap.geometry.cameras import Camera, Rig, level_camera
 from mocap.io import calibration, focal, footage, lsp, stored_detections, stored_keypoints3d
@@ -474,12 +475,13 @@ def _outside(views: Mapping[str, View], row: Mapping[str, int], joints: lsp.Join
 
 def check_steps(dataset: Dataset, steps: Sequence[Step]) -> None:
     """ConfigError when a stage needs what no dataset of this kind has: footage, cameras, or several of them."""
+    hands = any(isinstance(getattr(step.stage, "detector", None), MediapipeHands) for step in steps)
     for step in steps:
         if dataset.kind != "rig" and "keypoints2d" in step.stage.needs and "keypoints3d" in step.stage.gives:
             what = "one camera" if dataset.kind == "one_camera" else "unrelated pictures"
+            remedy = "hands take two calibrated cameras or more" if hands else "use --exp config/smplify.yml"
             raise step.where.error(
-                f'Stage "{step.label}" needs several cameras, and {dataset.root} is of {what}: use --exp '
-                "config/smplify.yml."
+                f'Stage "{step.label}" needs several cameras, and {dataset.root} is of {what}: {remedy}.'
             )
     if dataset.keypoints3d is None:
         return

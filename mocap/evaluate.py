@@ -261,10 +261,16 @@ def hand_errors(
         wrist = names.index(f"{side}_wrist")
         a, b = points[:, [wrist, *fingers]], truth[:, [wrist, *fingers]]
         found[side] = {
-            "mpjpe_mm": _finite(1000 * np.nanmean(mpjpe((a - a[:, :1])[:, 1:], (b - b[:, :1])[:, 1:]))),
-            "pa_mpjpe_mm": _finite(1000 * np.nanmean(mpjpe(aligned(a, b), b))),
+            "mpjpe_mm": _finite(1000 * _average(mpjpe((a - a[:, :1])[:, 1:], (b - b[:, :1])[:, 1:]))),
+            "pa_mpjpe_mm": _finite(1000 * _average(mpjpe(aligned(a, b), b))),
         }
     return found
+
+
+def _average(errors: Float[np.ndarray, " joints"]) -> float:
+    """Of what is known; NaN of nothing, as where too few points are common to align them."""
+    known = errors[np.isfinite(errors)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _of_finger(name: str) -> bool:
@@ -312,11 +318,11 @@ def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: s
         "frames_of_result": len(result.timestamps),
         "frames_of_truth": len(truth.timestamps),
         "missing": int((~np.isfinite(a).all(-1)).sum()),
-        "mpjpe_mm": _finite(np.nanmean(each)),
-        "mpjpe_without_fingers_mm": _finite(np.nanmean(each[~fingers])) if 1 < sum(~fingers) < len(common) else None,
-        "pa_mpjpe_mm": _finite(1000 * np.nanmean(mpjpe(aligned(a, b), b))),
+        "mpjpe_mm": _finite(_average(each)),
+        "mpjpe_without_fingers_mm": _finite(_average(each[~fingers])) if 1 < sum(~fingers) < len(common) else None,
+        "pa_mpjpe_mm": _finite(1000 * _average(mpjpe(aligned(a, b), b))),
         "hands": hand_errors(common, a, b),
-        "aligned_once_mpjpe_mm": _finite(1000 * np.nanmean(mpjpe(aligned_once(a, b), b))),
+        "aligned_once_mpjpe_mm": _finite(1000 * _average(mpjpe(aligned_once(a, b), b))),
         "pve_mm": pve,
         "acceleration_error_m_s2": _finite(acceleration_error(a, b, t)),
         "foot_slide_mm_s": _finite(slide and 1000 * slide),
@@ -338,7 +344,7 @@ def compare_files(result: Path, truth: Path, *, joints: str = "body", model: str
 
     Of folders with several people each of the truth's is compared with the one of the result that is nearest, and that
     has points of the same names: a left hand is never compared with a right one. Then `people` has the metrics of each,
-    and beside it are their means.
+    and beside it are their means. So it is where a body with its fingers is compared with two hands.
     """
     if not result.exists():
         raise MissingFile(result, what="Result")
@@ -349,7 +355,7 @@ def compare_files(result: Path, truth: Path, *, joints: str = "body", model: str
     pairs = paired(found, true, joints=joints)
     each = [compare(found[i], true[k], joints=joints, model=model) for i, k in pairs]
     further = [str(one.path) for i, one in enumerate(found) if i not in dict(pairs)]
-    if len(true) == 1:
+    if len(each) == len(true) == 1:
         if further:
             each[0]["notes"].append(f"Compared with the nearest of {len(found)}; not with {', '.join(further)}.")
         return each[0]
@@ -367,12 +373,15 @@ def compare_files(result: Path, truth: Path, *, joints: str = "body", model: str
 def paired(results: Sequence[Recorded], truths: Sequence[Recorded], *, joints: str = "body") -> list[tuple[int, int]]:
     """Places of a result and of the truth it is compared with, in the truths' order: the nearest, all together.
 
+    One may be compared with several that have no point in common, as a body with its fingers is with two hands.
+
     Raises:
         DataError: No result has a point and a moment in common with a truth.
     """
     if len(results) == len(truths) == 1:
         return [(0, 0)]
     distance = np.full((len(results), len(truths)), np.inf)
+    common: dict[tuple[int, int], set[str]] = {}
     why: DataError | None = None
     for i, result in enumerate(results):
         for k, truth in enumerate(truths):
@@ -382,13 +391,19 @@ def paired(results: Sequence[Recorded], truths: Sequence[Recorded], *, joints: s
                 why = error
                 continue
             distance[i, k] = float(np.nanmean(mpjpe(both.points, both.truth)))
+            common[i, k] = set(both.names)
     there = np.isfinite(distance)
     rows, columns = linear_sum_assignment(np.where(there, distance, 1e6))
-    pairs = sorted(((int(i), int(k)) for i, k in zip(rows, columns, strict=True) if there[i, k]), key=lambda p: p[1])
+    pairs = [(int(i), int(k)) for i, k in zip(rows, columns, strict=True) if there[i, k]]
     if not pairs:
         assert why is not None
         raise why
-    return pairs
+    for i, k in sorted(common, key=lambda pair: distance[pair]):
+        if i in {p[0] for p in pairs} and k in {p[1] for p in pairs}:
+            continue
+        if not any(common[i, k] & common[pair] for pair in pairs if pair[0] == i or pair[1] == k):
+            pairs.append((i, k))
+    return sorted(pairs, key=lambda pair: pair[1])
 
 
 def _mean(values: Sequence[float | None]) -> float:
@@ -548,7 +563,7 @@ def told(metrics: Mapping[str, Any]) -> str:
     for side, hand in metrics["hands"].items():
         values = [f"{'-' if hand[key] is None else round(hand[key], 1)} mm" for key in ("mpjpe_mm", "pa_mpjpe_mm")]
         lines.append(f"{side + ' hand':<20}{values[0]} with the wrists as one, PA {values[1]}")
-    if not metrics["hands"] or metrics["foot_slide_mm_s"] is not None:
+    if metrics["foot_slide_mm_s"] is not None or set(_FEET) & set(metrics["mpjpe_mm_by_point"]):
         lines.append(
             f"foot slide          {number('foot_slide_mm_frame', 'mm')} a frame, {number('foot_slide_mm_s', 'mm/s')} "
             f"(truth {number('foot_slide_truth_mm_frame', 'mm')}, {number('foot_slide_truth_mm_s', 'mm/s')}; "

@@ -227,9 +227,8 @@ def of_take(take: Take) -> list[dict[str, Any]]:
         there = k.confidence > 0
         body = body_points(k.skeleton)
         rig, clock = take.rig, take.timestamps
-        hand = next((side for side, points in skeletons.HANDS.items() if k.skeleton == points), None)
         one: dict[str, Any] = {
-            **({} if hand is None else {"hand": hand}),
+            **({} if person.side is None else {"hand": person.side}),
             "reprojection_px": {} if rig is None else reprojection(rig, clock, person, k.xyz),
             "joints_found": float(there.mean()),
             "body_joints_found": float(there[:, body].mean()) if body.any() else None,

@@ -7,7 +7,7 @@ thing only: NaN coordinates AND confidence 0; the `of` constructors here are whe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from mocap.bodies.model import BodyModel
 from mocap.errors import DataError
 from mocap.geometry.cameras import Rig
-from mocap.skeletons import Skeleton
+from mocap.skeletons import HANDS, Skeleton
 
 
 def masked(xyz: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -171,6 +171,12 @@ class Person:
     """Betas of `body`; they mean nothing against another one."""
     motion: Motion | None = None
 
+    @property
+    def side(self) -> str | None:
+        """Which hand it is, "left" or "right", by its keypoints; None of a body."""
+        seen = self.keypoints3d or next(iter(self.keypoints2d.values()), None)
+        return None if seen is None else next((side for side, own in HANDS.items() if own == seen.skeleton), None)
+
 
 @dataclass(frozen=True)
 class RunContext:
@@ -201,6 +207,21 @@ class Report:
 
 PERSON_FIELDS = ("keypoints2d", "keypoints3d", "body", "shape", "motion")
 TAKE_FIELDS = ("rig", "footage", "detections", "renderings")
+
+
+def called(sides: Sequence[str | None]) -> list[str]:
+    """What each of several people is called in sentences.
+
+    Args:
+        sides: Of each "left" or "right" where it is a hand by itself (:attr:`Person.side`), None where it is a body.
+
+    Returns:
+        "the left hand", or "person 1"; of two left hands "the left hand (person 1)".
+    """
+    return [
+        f"person {i}" if side is None else f"the {side} hand" + (f" (person {i})" if sides.count(side) > 1 else "")
+        for i, side in enumerate(sides)
+    ]
 
 
 def either(need: str) -> tuple[str, ...]:

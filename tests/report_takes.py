@@ -88,5 +88,13 @@ def hand_take(output: Path, *sides: str, frames: int = 40) -> Take:
         motion = replace(motion, joint_sigma=np.full((frames, 16, 3), 0.002))
         people.append(Person(seen, points, body, betas, motion))
     take = Take(RunContext(output), clock, np.arange(frames), rig, people=tuple(people))
+    views = {camera.name: {"missed_with_candidates": 7, "switches": 1} for camera in rig}
+    cameras = {camera.name: {"offered": 840, "dropped": 21, "reprojection_px": 1.4} for camera in rig}
+    subjects = {f"hand_{i}": {"side": side, "views": views} for i, side in enumerate(sides)}
     told = Report("quality", "quality", {"people": quality.of_take(take)})
-    return take.replace(reports=(Report("dataset", "dataset", {"root": "hands"}), told))
+    stages = (
+        Report("dataset", "dataset", {"root": "hands"}),
+        Report("associate", "associate", subjects if len(sides) > 1 else {"subject": subjects["hand_0"]}),
+        Report("triangulate", "triangulate", {"people": [{"cameras": cameras}] * len(sides)}),
+    )
+    return take.replace(reports=(*stages, told))

@@ -297,3 +297,5 @@ def test_an_experiment_for_several_cameras_is_refused_with_the_one_for_this(text
     with pytest.raises(ConfigError, match=rf'fitSMPL\.yml:\d+: Stage "triangulate" .*{told}.*config/smplify\.yml'):
         check_steps(data, read_experiment(repository / "config/fitSMPL.yml").steps)
     check_steps(data, read_experiment(repository / "config/smplify.yml").steps)
+    with pytest.raises(ConfigError, match=rf"fitMANO\.yml:\d+: .*{told}: hands take two calibrated cameras or more\.$"):
+        check_steps(data, read_experiment(repository / "config/fitMANO.yml").steps)

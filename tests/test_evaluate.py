@@ -210,6 +210,9 @@ def hand_truth(path: Path, side: str, *, shift: float = 0.0, bend: float = 0.0, 
     return path
 
 
+JOINT_NAMES_OF = {side: load_body(f"embedded_{side}_hand").joint_names for side in ("left", "right")}
+
+
 class TestHands:
     def test_a_hand_is_measured_by_its_16_joints_and_5_tips(self, tmp_path):
         truth = hand_truth(tmp_path / "truth.npz", "right")
@@ -278,3 +281,32 @@ class TestHands:
         assert found["hands"]["left"]["pa_mpjpe_mm"] < 0.01  # the hand itself is as it was
         assert found["pve_mm"] > 1 and found["notes"] == []
         assert "  without fingers   0.0 mm" in evaluate.told(found)
+
+    def test_a_body_with_its_fingers_is_compared_with_each_of_two_hands_and_they_with_it(self, tmp_path):
+        model = load_body("embedded_hands")
+        n, betas, off = 6, np.zeros(model.n_betas), {"left": 0.002, "right": 0.005}
+        motion = np.zeros((n, 3)), np.zeros((n, 3)), np.random.default_rng(3).normal(0, 0.2, (n, 51, 3))
+        points = keypoints_of(model, "mediapipe75", betas, *motion)
+        body, two = tmp_path / "body.npz", tmp_path / "two"
+        two.mkdir()
+        write(body, model, betas, motion, joint_names=model.joint_names, skeleton="mediapipe75", keypoints3d=points)
+        joints = joints_of(model, betas, *motion)
+        for name, side in (("result", "left"), ("result_1", "right")):
+            here = [i for i, joint in enumerate(model.joint_names) if joint in JOINT_NAMES_OF[side]]
+            np.savez(
+                two / f"{name}.npz",
+                timestamps=np.arange(n) / 30,
+                joints=joints[:, here] + [off[side], 0, 0],
+                joint_names=np.array(model.joint_names)[here],
+            )
+        for result, truth in ((two, body), (body, two)):
+            found = evaluate.compare_files(result, truth)
+            assert [one["mpjpe_mm"] for one in found["people"]] == pytest.approx([2, 5])
+            assert found["missing"] == found["further"] == []
+
+    def test_feet_are_not_spoken_of_where_none_is_compared(self, tmp_path):
+        model, n = load_body("embedded"), 6
+        motion = np.zeros((n, 3)), np.zeros((n, 3)), np.zeros((n, 23, 3))
+        truth = write(tmp_path / "truth.npz", model, np.zeros(10), motion)
+        told = evaluate.told(evaluate.compare_files(hand_truth(tmp_path / "hand.npz", "left"), truth))
+        assert "furthest off        left_wrist" in told and "foot" not in told

@@ -88,6 +88,9 @@ def test_each_format_works_for_hands_or_says_what_does(tmp_path, capsys, name, m
     refused = {"amass": "this is a hand: result.npz has MANO's", "mot": "the angles of a hand are in the tables"}
     if model == "embedded_right_hand" and name in refused:
         assert code == 2 and refused[name] in told and not files(tmp_path / "exported")
+        both = ["--to", name, "bvh", "--model", "embedded", "--out", str(tmp_path / "both")]
+        assert main(["export", str(tmp_path / "bare"), *both]) == 2 and refused[name] in capsys.readouterr().err
+        assert set(files(tmp_path / "both")) == {"result.bvh", "result_1.bvh"}
     else:
         assert code == 0 and len(files(tmp_path / "exported")) >= 2, told
 

@@ -260,6 +260,20 @@ def test_hands_of_one_side_are_told_apart(tmp_path):
         assert title in text
 
 
+def test_of_each_hand_it_is_told_what_its_cameras_lost(tmp_path):
+    text = text_of(hand_take(tmp_path / "out", "left", "right"))
+    _, _, cameras = text.partition("<h2>Cameras</h2>")
+    assert re.findall(r"<h3>(\w+ hand)</h3>", cameras) == ["Left hand", "Right hand"]
+    for told in (
+        "Camera cam_1: in 7 frames no hand it sees is where the other cameras put the right hand.",
+        "Camera cam_1: the track of the left hand broke off 1 time.",
+        "Camera cam_2, the right hand: 21 of 840 points (2.5 %) dropped",
+    ):
+        assert told in cameras
+    alone = text_of(hand_take(tmp_path / "one", "left"))
+    assert "no hand it sees is where the other cameras put the left hand." in alone and "the person" not in alone
+
+
 def test_a_body_with_hands_is_judged_as_a_body_is_and_its_hands_apart(tmp_path):
     frames, rng = 30, np.random.default_rng(2)
     take = hand_take(tmp_path, "right", frames=frames)

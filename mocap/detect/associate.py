@@ -34,7 +34,7 @@ from mocap.geometry.cameras import Camera, Rig
 from mocap.geometry.times import between_frames, linear
 from mocap.io.pictures import listed
 from mocap.skeletons import HANDS, fittable
-from mocap.take import Detections, Keypoints2D
+from mocap.take import Detections, Keypoints2D, called
 
 ENOUGH = 0.1
 """Where it is not said how many hands there are, one is taken with so much of the support of the best: less is
@@ -144,8 +144,8 @@ def associate(
     if kind is HAND:
         given, labels, said = _sided(given, labels, votes, [curl(places[number]) for number in subjects])
         facts["warnings"] += said
-    for number, label in enumerate(labels):
-        facts["warnings"] += _warnings(label, number, kind, people, names)
+    for number, (label, who) in enumerate(zip(labels, called([label.get("side") for label in labels]), strict=True)):
+        facts["warnings"] += _warnings(label, "the subject" if people == 1 else who, kind, people, names)
         facts[_key(number, kind, people)] = label
     if exactly and len(given) < people:
         facts["warnings"].append(f"{people} {kind.many} were looked for, and {len(given)} found on whom views agree.")
@@ -329,9 +329,9 @@ def _refuse_disagreement(
         for name, view in views.items()
     )
     if possible == 0:
-        raise DataError(
-            f"No two views see {kind.somebody} at the same moment: {seen}; are the views' times on one clock?"
-        )
+        several = sum((view.track >= 0).any() for view in views.values()) > 1
+        asked = "are the views' times on one clock?" if several else kind.unseen
+        raise DataError(f"No two views see {kind.somebody} at the same moment: {seen}; {asked}")
     raise DataError(
         f"No {kind.one} is seen alike by two views in more than {agreed} of the {possible} moments in which two see "
         f"{kind.somebody}: {seen}. Does the calibration belong to these views, are its cameras named as they are "
@@ -513,8 +513,7 @@ def _keypoints(
     return Keypoints2D.of(detections.skeleton, detections.timestamps, xy, confidence), int(completed.sum())
 
 
-def _warnings(label: Mapping[str, Any], number: int, kind: Kind, people: int, names: list[str]) -> list[str]:
-    who = "the subject" if people == 1 else f"{kind.one} {number}"
+def _warnings(label: Mapping[str, Any], who: str, kind: Kind, people: int, names: list[str]) -> list[str]:
     said = []
     for name in names:
         told = label["views"][name]

@@ -45,6 +45,8 @@ class Kind:
     many: str
     somebody: str
     nobody: str
+    unseen: str
+    """What to ask where not even two views ever see one."""
 
     def reach_3d(self, seconds: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
         """How far marks move in a time [m]."""
@@ -80,6 +82,7 @@ BODY = Kind(
     many="people",
     somebody="somebody",
     nobody="nobody",
+    unseen="is there anybody in these pictures?",
 )
 
 # Wrist, knuckles and fingertips, by the names they have on a right hand (see `hands.as_hands`). Joints of two hands
@@ -106,6 +109,7 @@ HAND = Kind(
     many="hands",
     somebody="a hand",
     nobody="no hand",
+    unseen="do hands fill a good part of the pictures? Those of whole bodies are for --exp config/fitSMPLH.yml.",
 )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from mocap.detect.detectors.base import Detector, Seen
-from mocap.detect.task_bundle import Bundle, model_file, sha256
+from mocap.detect.task_bundle import Bundle, model_file, named_by, sha256
 from mocap.errors import ModelError, SetupError
 from mocap.io.footage import read_frames
 from mocap.skeletons import Skeleton
@@ -126,7 +126,7 @@ def landmarker(bundle: Bundle, path: Path | None, mode: str, **options: Any) -> 
     except (ValueError, RuntimeError, FileNotFoundError) as error:  # the last: a network the bundle lacks
         said = str(error).partition("\n")[0]
         kind = bundle.name.replace("_", " ")
-        raise ModelError(f"{model} is not a {kind} bundle mediapipe can use: {said}") from error
+        raise ModelError(f"{model}{named_by(bundle, path)} is not a {kind} bundle mediapipe can use: {said}") from error
     except OSError as error:
         raise SetupError(_missing_library(error)) from error
 

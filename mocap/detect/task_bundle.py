@@ -124,7 +124,7 @@ def model_file(bundle: Bundle, path: str | Path | None = None) -> Path:
         ModelError: It is neither a bundle nor the pinned wheel.
         SetupError: The model has to be downloaded and cannot be.
     """
-    origin = "" if path else f" (named by the environment variable {bundle.environment})"
+    origin = named_by(bundle, path)
     path = path or os.environ.get(bundle.environment)
     if not path:
         return _cached(bundle) or _kept(bundle, _download(bundle))
@@ -137,6 +137,12 @@ def model_file(bundle: Bundle, path: str | Path | None = None) -> Path:
     if not zipfile.is_zipfile(path):
         raise ModelError(f"{path}{origin} is not a .task bundle, which is a zip of two tflite networks.")
     return path
+
+
+def named_by(bundle: Bundle, path: str | Path | None) -> str:
+    """For sentences about the file :func:`model_file` gives: who named it, where it was not `path`."""
+    named = not path and os.environ.get(bundle.environment)
+    return f" (named by the environment variable {bundle.environment})" if named else ""
 
 
 def sha256(path: Path) -> str:

@@ -63,6 +63,8 @@ def body_of(result: Result, file: Path, model: str | Path | None = None) -> Body
             f'{file}: the body is "{result.body}" ({result.gender}), a model that is not included: give its file, as '
             f"in --model {result.body}.pkl."
         )
+    if str(model) == "embedded" and result.body in INCLUDED:  # which of those included, the result says
+        model = result.body
     loaded = load_body(
         model or str(result.body),
         gender=result.gender or "neutral",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from mocap.bodies.ranges import of_hands
 from mocap.evaluate import foot_slide, standing
 from mocap.geometry.cameras import Rig
 from mocap.io.results import Result
-from mocap.take import Keypoints2D, Report
+from mocap.take import Keypoints2D, Report, called
 
 Light = Literal["good", "fair", "poor"]
 
@@ -209,6 +210,7 @@ def of_run(
     """The page's facts, from what a run reported and what it found of each person."""
     quality_facts = next((r.facts for r in reports if r.stage == "quality"), {})
     pictures = _pictures(reports, quality_facts)
+    names = called([person.get("hand") for person in quality_facts.get("people", ())]) or called([None] * len(people))
     return Facts(
         tuple(reports),
         frames,
@@ -218,7 +220,7 @@ def of_run(
         pictures,
         bool(pictures),
         tuple(Warned(r.label, str(w)) for r in reports for w in r.facts.get("warnings", ())),
-        tuple((r.label, sentence) for r in reports for sentence in _lost(r.facts)),
+        tuple((r.label, sentence) for r in reports for sentence in _lost(r.facts, names)),
     )
 
 
@@ -576,38 +578,33 @@ def _limbs(
 # ---------------------------------------------------------------------------------------------- what stages reported
 
 
-def _lost(facts: Mapping[str, Any]) -> list[str]:
-    """Sentences on what a stage left out and why, from what it reported."""
+def _lost(facts: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Sentences on what a stage left out and why, from what it reported of people of those names."""
     told = []
+    nobody = "no hand" if facts.get("detector") == "mediapipe_hands" else "nobody"
     views = facts.get("views")
     for view, own in views.items() if isinstance(views, Mapping) else ():
         if own.get("nobody"):
-            told.append(f"Camera {view}: nobody seen in {own['nobody']} of {own['frames']} frames.")
+            told.append(f"Camera {view}: {nobody} seen in {own['nobody']} of {own['frames']} frames.")
         if own.get("unreadable"):
             told.append(f"Camera {view}: {len(own['unreadable'])} frames cannot be read.")
-    for view, own in facts.get("subject", {}).get("views", {}).items():
-        if own.get("rejected"):
-            told.append(f"Camera {view}: in {own['rejected']} frames nobody fits the person the other cameras see.")
-        if own.get("switches"):
-            told.append(f"Camera {view}: the person changed places with another {own['switches']} times.")
-    for view, own in facts.get("cameras", {}).items() if isinstance(facts.get("cameras"), Mapping) else ():
-        if own.get("dropped"):
-            share = 100 * own["dropped"] / max(own["offered"], 1)
-            told.append(
-                f"Camera {view}: {own['dropped']} of {own['offered']} points ({share:.1f} %) dropped, since they "
-                "disagree with the other cameras."
-            )
-        exchanged = ", ".join(
-            f"{part} in {n} frame{'s' * (n != 1)}" for part, n in own.get("swapped_frames", {}).items() if n
-        )
-        if exchanged:
-            told.append(f"Camera {view}: left and right were exchanged, and put right: {exchanged}.")
-    if facts.get("spikes_dropped"):
-        told.append(f"{facts['spikes_dropped']} joints dropped that jump away for a moment.")
+    for key, one in facts.items():
+        if key != "subject" and re.fullmatch(r"(hand|person)_\d+", key) is None:
+            continue
+        place = 0 if key == "subject" else int(key.partition("_")[2])
+        who = "the person" if key == "subject" and "side" not in one else "".join(names[place : place + 1]) or key
+        none = "no hand" if "side" in one else "nobody"
+        for view, own in one["views"].items():
+            if missed := own.get("missed_with_candidates"):
+                told.append(f"Camera {view}: in {missed} frames {none} it sees is where the other cameras put {who}.")
+            if changes := own.get("switches"):
+                told.append(f"Camera {view}: the track of {who} broke off {changes} time{'s' * (changes != 1)}.")
     people = facts.get("people", ())
     people = people if isinstance(people, (list, tuple)) else ()
-    for i, own in enumerate(people):
-        who = f" of person {i}" if len(people) > 1 else ""
+    told += _dropped(facts, "")
+    for own, name in zip(people, names, strict=False):
+        told += _dropped(own, f", {name}")
+        who = f" of {name}" if len(people) > 1 else ""
         if own.get("frames_interpolated"):
             told.append(f"{own['frames_interpolated']} frames{who} have too few joints and are filled in between.")
         if own.get("frames_nobody_seen"):
@@ -619,6 +616,26 @@ def _lost(facts: Mapping[str, Any]) -> list[str]:
     if facts.get("left_out"):
         told.append(f"Left out: {', '.join(map(str, facts['left_out']))}.")
     return told + [str(note) for note in facts.get("notes", ())]
+
+
+def _dropped(facts: Mapping[str, Any], who: str) -> list[str]:
+    """What triangulation left out of one person; `who` comes after the camera's name."""
+    told = []
+    for view, own in facts.get("cameras", {}).items() if isinstance(facts.get("cameras"), Mapping) else ():
+        if own.get("dropped"):
+            share = 100 * own["dropped"] / max(own["offered"], 1)
+            told.append(
+                f"Camera {view}{who}: {own['dropped']} of {own['offered']} points ({share:.1f} %) dropped, since they "
+                "disagree with the other cameras."
+            )
+        exchanged = ", ".join(
+            f"{part} in {n} frame{'s' * (n != 1)}" for part, n in own.get("swapped_frames", {}).items() if n
+        )
+        if exchanged:
+            told.append(f"Camera {view}{who}: left and right were exchanged, and put right: {exchanged}.")
+    if facts.get("spikes_dropped"):
+        told.append(f"{facts['spikes_dropped']} joints{who} dropped that jump away for a moment.")
+    return told
 
 
 def _pictures(reports: Sequence[Report], judged: Mapping[str, Any]) -> tuple[Picture, ...]:

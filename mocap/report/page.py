@@ -346,20 +346,32 @@ def _person(person: About, title: str, numbers: list[Curves]) -> str:
 
 def _cameras(facts: Facts) -> str:
     """What the triangulation reported of each camera."""
-    reported = next((r.facts["cameras"] for r in facts.reports if isinstance(r.facts.get("cameras"), Mapping)), {})
-    if not reported:
+    alone = [[r.facts] for r in facts.reports]
+    several = [r.facts["people"] for r in facts.reports if isinstance(r.facts.get("people"), (list, tuple))]
+    people = next((told for told in (*alone, *several) if any(isinstance(p.get("cameras"), Mapping) for p in told)), [])
+    if not people:
         return ""
+    titles = _titles(facts.people) if len(people) == len(facts.people) > 1 else [""] * len(people)
+    tables = [
+        (f"<h3>{escape(title)}</h3>" if title else "") + _of_cameras(own["cameras"])
+        for title, own in zip(titles, people, strict=True)
+        if own.get("cameras")
+    ]
+    return (
+        f"<h2>Cameras</h2>{''.join(tables)}<p class='told'>px: error of the points used; px without it: of points made "
+        "by the other cameras alone; late by: what its time is off against the others.</p>"
+    )
+
+
+def _of_cameras(reported: Mapping[str, Any]) -> str:
+    """Of one person."""
     rows = [
         [escape(str(view)), _number(own.get("reprojection_px")), _number(own.get("reprojection_left_out_px")),
          _number(100 * own.get("dropped", 0) / max(own.get("offered", 0), 1)),
          _number(None if own.get("lag_s") is None else 1000 * own["lag_s"])]
         for view, own in reported.items()
     ]  # fmt: skip
-    table = _table(("camera", "px", "px without it", "dropped %", "late by ms"), rows, numeric=(1, 2, 3, 4))
-    return (
-        f"<h2>Cameras</h2>{table}<p class='told'>px: error of the points used; px without it: of points made by the "
-        "other cameras alone; late by: what its time is off against the others.</p>"
-    )
+    return _table(("camera", "px", "px without it", "dropped %", "late by ms"), rows, numeric=(1, 2, 3, 4))
 
 
 def _lost(facts: Facts) -> str:

@@ -10,7 +10,7 @@ from pydantic import PositiveFloat
 from mocap.bodies.ranges import is_hand
 from mocap.fit.shape import fit_shape
 from mocap.stages.base import Stage, options
-from mocap.take import Take
+from mocap.take import Take, called
 
 
 @options
@@ -62,15 +62,13 @@ class FitShape(Stage):
                 }
             )
         warnings = []
-        for number, fit in enumerate(fits):
+        for who, fit in zip(called([person.side for person in take.people]), fits, strict=True):
             if not 0.75 < fit.size_ratio < 1.35:
                 warnings.append(
-                    f"The limbs of person {number} are {fit.size_ratio:.3g} times as long as the body's can be: is the "
+                    f"The limbs of {who} are {fit.size_ratio:.3g} times as long as the body's can be: is the "
                     "unit of the calibration right (`unit:` in the dataset file), or that of the body model?"
                 )
             if not fit.converged:
-                warnings.append(
-                    f"The shape of person {number} did not converge: its limb lengths contradict each other."
-                )
+                warnings.append(f"The shape of {who} did not converge: its limb lengths contradict each other.")
         made = take.with_people(shape=[f.betas for f in fits]).reported(people=facts)
         return made.reported(warnings=warnings) if warnings else made

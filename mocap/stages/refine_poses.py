@@ -18,7 +18,7 @@ from mocap.fit.uncertainty import correlation, joint_sigma
 from mocap.geometry.cameras import Rig
 from mocap.registry import Named
 from mocap.stages.base import Stage, options
-from mocap.take import Motion, Take
+from mocap.take import Motion, Take, called
 from mocap.terms.base import Data, Term
 from mocap.terms.fingers import BoundFingers, Fingers
 from mocap.terms.ground import Ground
@@ -73,7 +73,7 @@ class RefinePoses(Stage):
         motions, shapes, facts, warnings = [], [], [], []
         apart = 0.0
         rig = take.rig or (Rig((), has_floor=True) if take.has_floor else None)
-        for number, person in enumerate(take.people):
+        for who, person in zip(called([person.side for person in take.people]), take.people, strict=True):
             assert person.body is not None and person.shape is not None and person.motion is not None
             data = Data(person.body, take.timestamps, person.keypoints3d, person.keypoints2d or None, rig)
             for label, term in self.losses.items():
@@ -92,7 +92,7 @@ class RefinePoses(Stage):
             motion, told = fit.motion, {}
             if self.error_bars:
                 began = time.perf_counter()
-                motion, told = self._with_error_bars(fit, number, warnings)
+                motion, told = self._with_error_bars(fit, who, warnings)
                 apart += time.perf_counter() - began
             motions.append(motion)
             shapes.append(fit.betas)
@@ -111,13 +111,13 @@ class RefinePoses(Stage):
             )
             if off > _FAR[hand]:
                 warnings.append(
-                    f"The body of person {number} lies {off:.3g} m from the triangulated points at the median: this "
+                    f"The body of {who} lies {off:.3g} m from the triangulated points at the median: this "
                     "fit cannot be used. Look at the unit of the calibration, the body model and the overlay."
                 )
             elif not fit.converged:
                 ended = list(fit.passes.values())[-1]
                 warnings.append(
-                    f"The fit of person {number} stopped before it converged ({', '.join(ended.reasons)}) after "
+                    f"The fit of {who} stopped before it converged ({', '.join(ended.reasons)}) after "
                     f"{ended.iterations} iterations: raise stages.refine_poses.max_iterations, or look at its data."
                 )
         made = take.with_people(motion=motions, shape=shapes).reported(people=facts)
@@ -125,12 +125,12 @@ class RefinePoses(Stage):
             made = made.reported(seconds_apart={"error_bars": apart})
         return made.reported(warnings=warnings) if warnings else made
 
-    def _with_error_bars(self, fit: MotionFit, number: int, warnings: list[str]) -> tuple[Motion, dict[str, object]]:
+    def _with_error_bars(self, fit: MotionFit, who: str, warnings: list[str]) -> tuple[Motion, dict[str, object]]:
         """The motion with error bars, and what to report of them."""
         try:
             sigma = joint_sigma(fit.problem, fit.state)
         except SolveError as error:
-            warnings.append(f"There are no error bars of person {number}: {error}")
+            warnings.append(f"There are no error bars of {who}: {error}")
             return fit.motion, {}
         names = fit.problem.rig.body.joint_names
         size = np.sqrt((sigma.astype(float) ** 2).mean(-1))

@@ -76,6 +76,11 @@ class Smplify(Stage):
 
     def __call__(self, take: Take) -> Take:
         """Motion and shape in the world; the report says how each fit ended and which way was taken."""
+        if any(person.side for person in take.people):
+            raise DataError(
+                "smplify fits whole bodies, and hands by themselves were detected: one camera does not tell how far "
+                "away a hand is. Film it with two or more calibrated cameras, for --exp config/fitMANO.yml."
+            )
         return self._pictures(take) if take.apart or len(take.timestamps) == 1 else self._video(take)
 
     def _pictures(self, take: Take) -> Take:

@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Le
 
 from mocap.errors import DataError
 from mocap.stages.base import Stage, options
-from mocap.take import Take
+from mocap.take import Take, called
 from mocap.triangulate.agreement import require_cameras
 from mocap.triangulate.points import triangulate
 
@@ -61,8 +61,8 @@ class Triangulate(Stage):
         )
         if len(made) == 1:
             return take.reported(**made[0].facts, warnings=made[0].warnings)
-        who = ["Hand" if m.keypoints3d.skeleton.of_hands().all() else "Person" for m in made]
+        who = [name[0].upper() + name[1:] for name in called([person.side for person in take.people])]
         return take.reported(
             people=[m.facts for m in made],
-            warnings=[f"{who[i]} {i}: {sentence}" for i, m in enumerate(made) for sentence in m.warnings],
+            warnings=[f"{name}: {sentence}" for name, m in zip(who, made, strict=True) for sentence in m.warnings],
         )

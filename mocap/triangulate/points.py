@@ -14,7 +14,7 @@ from scipy.stats import chi2
 from mocap.errors import DataError
 from mocap.geometry.cameras import Camera, Rig
 from mocap.progress import bar
-from mocap.skeletons import Skeleton
+from mocap.skeletons import HANDS, Skeleton
 from mocap.take import Keypoints2D, Keypoints3D
 from mocap.triangulate.agreement import (
     Lags,
@@ -498,7 +498,12 @@ def _about_views(names: Sequence[str], used: np.ndarray, offered: np.ndarray, no
 
 
 def _about_joints(skeleton: Skeleton, found: np.ndarray) -> list[str]:
-    """Joints that could not be had in much of the take."""
-    share = found.mean(0)
-    poor = [f"{j} ({1 - s:.0%} of frames)" for j, s in zip(skeleton.joints, share, strict=True) if s < 0.8]
-    return [f"Often missing in 3D: {', '.join(poor)}."] if poor else []
+    """Joints that could not be had in much of the take; a hand as one where it is so of all its points."""
+    missing = 1 - found.mean(0)
+    poor = missing > 0.2
+    hands = {f"the {side} hand": np.isin(skeleton.joints, hand.joints) for side, hand in HANDS.items()}
+    whole = {name: mine for name, mine in hands.items() if mine.any() and poor[mine].all()}
+    single = poor & ~np.any([np.zeros_like(poor), *whole.values()], axis=0)
+    told = [(skeleton.joints[j], missing[j]) for j in np.flatnonzero(single)]
+    told += [(name, np.median(missing[mine])) for name, mine in whole.items()]
+    return [f"Often missing in 3D: {', '.join(f'{name} ({m:.0%} of frames)' for name, m in told)}."] if told else []

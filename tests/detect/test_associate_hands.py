@@ -295,13 +295,24 @@ def test_one_camera_takes_the_largest_hands_and_votes_on_their_sides():
     assert "largest and most lasting hand" in found.facts["notes"][0] and found.facts["warnings"] == []
 
 
+def between(seen: Detections, start: int, stop: int) -> Detections:
+    """Candidates of those frames only."""
+    here = (np.arange(len(seen.xy)) >= start) & (np.arange(len(seen.xy)) < stop)
+    return Detections.of(seen.skeleton, seen.timestamps, seen.xy, seen.confidence * here[:, None, None])
+
+
 def test_what_cannot_be_done_is_said_of_hands():
     detections, _ = detected(RIG, T, [(hand(T, "left"), "left", ALL)])
     with pytest.raises(DataError, match="Hands in unrelated pictures are not fitted"):
         associate_apart({"a": Detections.of(HANDS42, T[:1], np.zeros((1, 0, 42, 2)), np.zeros((1, 0, 42)))})
     empty = {n: Detections.of(HANDS42, T, np.zeros((150, 0, 42, 2)), np.zeros((150, 0, 42))) for n in ALL}
-    with pytest.raises(DataError, match='No two views see a hand at the same moment: "cam0" sees a hand in 0 of 150'):
+    with pytest.raises(
+        DataError, match=r'No two views see a hand at the same moment: "cam0" sees a hand in 0 of 150.*SMPLH'
+    ):
         associate(RIG, empty, T)
+    late = {**empty, "cam0": between(detections["cam0"], 0, 60), "cam1": between(detections["cam1"], 80, 150)}
+    with pytest.raises(DataError, match=r"sees a hand in 70 of 150 .* are the views' times on one clock"):
+        associate(RIG, late, T)
     with pytest.raises(DataError, match='"cam0", the only one, sees no hand'):
         associate(RIG, {"cam0": empty["cam0"]}, T)
     body = Detections.of(MEDIAPIPE33, T, np.zeros((150, 0, 33, 2)), np.zeros((150, 0, 33)))

@@ -107,6 +107,10 @@ def test_key_names_model_and_settings(model):
     assert MediapipeHands(model_path=model).key() == key
 
 
-def test_the_poses_bundle_is_refused_for_hands(model):
-    with pytest.raises(ModelError, match="is not a hand landmarker bundle"):
-        MediapipeHands(model_path=model_file(POSE)).check({})
+def test_the_poses_bundle_is_refused_for_hands_and_who_named_it_is_said(model, monkeypatch):
+    pose = model_file(POSE)
+    with pytest.raises(ModelError, match=r"\.task is not a hand landmarker bundle"):
+        MediapipeHands(model_path=pose).check({})
+    monkeypatch.setenv("MOCAP_HAND_MODEL", str(pose))
+    with pytest.raises(ModelError, match=r"environment variable MOCAP_HAND_MODEL\) is not a hand landmarker bundle"):
+        MediapipeHands().check({})

@@ -15,6 +15,7 @@ from mocap.errors import DataError
 from mocap.fit.smplify import STAGES
 from mocap.geometry import rotations
 from mocap.geometry.cameras import Camera, Rig
+from mocap.skeletons import LEFT_HAND21
 from mocap.solve.problem import State
 from mocap.stages.smplify import Smplify, in_world
 from mocap.take import Keypoints2D, Person, RunContext, Take
@@ -128,6 +129,14 @@ def test_somebody_seen_by_two_cameras_is_refused(take):
     both = dataclasses.replace(take.people[0], keypoints2d=dict.fromkeys(take.rig.names[:2], seen))
     with pytest.raises(DataError, match=r"a person was seen by .*, .*--subs"):
         QUICK(take.replace(people=(both,)))
+
+
+def test_hands_by_themselves_are_refused_with_what_they_need(take):
+    (seen,) = take.people[0].keypoints2d.values()
+    hand = Keypoints2D.of(LEFT_HAND21, seen.timestamps, np.ones((1, 21, 2)), np.ones((1, 21)))
+    person = dataclasses.replace(take.people[0], keypoints2d={take.rig.names[0]: hand})
+    with pytest.raises(DataError, match=r"hands by themselves were detected: .* two or more calibrated.*fitMANO\.yml"):
+        QUICK(take.replace(people=(person,)))
 
 
 def test_in_the_world_a_body_is_where_the_camera_sees_it():

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from toy_hands import hand
 from walker import ring, seen, walker
 
 from mocap.errors import CalibrationError, DataError
 from mocap.geometry.cameras import Rig
+from mocap.skeletons import HANDS
 from mocap.stages.triangulate import Triangulate
-from mocap.take import Keypoints2D, Person, RunContext, Take
+from mocap.take import Keypoints2D, Person, RunContext, Take, called
 
 T = np.arange(60) / 30
 
@@ -45,6 +47,20 @@ def test_several_people_are_triangulated_and_told_apart_in_the_report():
     facts = after.reports[-1].facts
     assert len(facts["people"]) == 2
     assert facts["warnings"] == ["Person 1: Camera cam_2 saw nobody in all 60 frames."]
+
+
+def test_hands_are_called_by_their_sides():
+    rig, clear = ring(3), np.ones((60, 21))
+    clear[:30] = 0
+    hands = [
+        {c.name: Keypoints2D.of(HANDS[side], T, c.project(hand(T, side))[0], clear) for c in rig}
+        for side in ("left", "right")
+    ]
+    warnings = Triangulate()(take(rig, *hands)).reports[-1].facts["warnings"]
+    assert "The left hand: Camera cam_1 saw no hand in 30 of 60 frames." in warnings
+    assert {w.partition(": ")[0] for w in warnings} == {"The left hand", "The right hand"}
+    same = ["the left hand (person 0)", "person 1", "the left hand (person 2)", "the right hand"]
+    assert called(["left", None, "left", "right"]) == same
 
 
 def test_options_reach_the_function():

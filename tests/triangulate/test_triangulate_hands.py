@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -161,3 +162,14 @@ def test_a_finger_joint_five_centimetres_off_is_impossible_and_an_elbow_is_not()
 def test_of_a_hand_all_points_count_and_of_a_body_with_hands_those_of_the_body():
     assert quality.body_points(RIGHT_HAND21).all()
     np.testing.assert_array_equal(quality.body_points(MEDIAPIPE75), [*quality.body_points(MEDIAPIPE33), *[False] * 42])
+
+
+def test_a_hand_that_is_often_missing_is_named_as_one():
+    rig, xyz = rig_round(3), body_with_hands()
+    xyz[30:100, MEDIAPIPE75.indices(RIGHT_HAND21.joints)] = np.nan
+    xyz[:75, [MEDIAPIPE75.index("left_index_tip"), MEDIAPIPE75.index("nose")]] = np.nan
+    warnings = triangulate(rig, seen(rig, xyz, MEDIAPIPE75, 1.0), T).warnings
+    (missing,) = [w for w in warnings if w.startswith("Often missing")]
+    told = dict(re.findall(r"([\w ]+) \((\d+)% of frames\)", missing.replace(", ", ",").partition(": ")[2]))
+    assert (told["nose"], told["left_index_tip"], told["the right hand"]) == ("50", "50", "47")
+    assert not set(told) & set(RIGHT_HAND21.joints) and "the left hand" not in told
