@@ -36,6 +36,8 @@ _CONTACT_SPEED, _CONTACT_HEIGHT = 0.1, 0.05
 Feet that stand are not perfectly still in any recording: markers move on the skin and bones of another length are put
 on. At 0.15 m/s the example's own truth slides by 2.5 mm a frame, more than a good fit does; at 0.1 m/s by 1.5 mm.
 """
+_POSED = ("Rh", "Th", "poses", "shapes")
+"""What a body is posed with."""
 _FEET = tuple(f"{side}_{point}" for side in ("left", "right") for point in ("heel", "big_toe", "small_toe", "foot"))
 
 
@@ -303,8 +305,9 @@ def compare(result: Recorded, truth: Recorded, *, joints: str = "body", model: s
     fingers = np.array([_of_finger(n) for n in common])
     feet = [i for i, n in enumerate(common) if n in _FEET]
     my_feet, true_feet = a[:, feet], b[:, feet]
-    if body is not None and "body25" in body.regressors:
-        my_feet, true_feet = _feet(result, mine, body), _feet(truth, theirs, body)
+    my_soles, true_soles = _feet(result, mine, model), _feet(truth, theirs, model)
+    if my_soles is not None and true_soles is not None:
+        my_feet, true_feet = my_soles, true_soles
     slide = true_slide = None
     stands = np.zeros((0, 0), dtype=bool)
     if true_feet.shape[1] and len(t) > 1:
@@ -498,21 +501,27 @@ def _finite(value: Any) -> float | None:
 def _body(result: Recorded, truth: Recorded, model: str) -> tuple[BodyModel | None, str | None]:
     """The body of both, or why it cannot be had: betas mean nothing against another body."""
     for side in (result, truth):
-        missing = [k for k in ("Rh", "Th", "poses", "shapes") if k not in side.arrays]
+        missing = [k for k in _POSED if k not in side.arrays]
         if missing:
             return None, f"No PVE: {side.path} has no {', '.join(missing)}."
     try:
-        own, joints = truth.text("body"), truth.arrays.get("joint_names")
-        body = load_body(
-            own if model == "embedded" and own in INCLUDED else model,
-            gender=truth.text("gender") or "neutral",
-            side=None if joints is None else side_of(joints.tolist()),
-        )
-        for side in (result, truth):
-            check_body(body, name=side.text("body"), gender=side.text("gender"), body_hash=side.text("body_hash"))
+        body = _own_body(truth, model)
+        check_body(body, name=result.text("body"), gender=result.text("gender"), body_hash=result.text("body_hash"))
     except (MissingFile, ModelError) as error:
         return None, f"No PVE (--body {model}): {error}"
     return body, None
+
+
+def _own_body(side: Recorded, model: str) -> BodyModel:
+    """The body of one file: the included one of its name, or the given one; MissingFile or ModelError where not."""
+    own, joints = side.text("body"), side.arrays.get("joint_names")
+    body = load_body(
+        own if model == "embedded" and own in INCLUDED else model,
+        gender=side.text("gender") or "neutral",
+        side=None if joints is None else side_of(joints.tolist()),
+    )
+    check_body(body, name=own, gender=side.text("gender"), body_hash=side.text("body_hash"))
+    return body
 
 
 def _pve(result: Recorded, truth: Recorded, mine: np.ndarray, theirs: np.ndarray, body: BodyModel) -> float:
@@ -525,8 +534,19 @@ def _pve(result: Recorded, truth: Recorded, mine: np.ndarray, theirs: np.ndarray
     return 1000 * total / len(mine)
 
 
-def _feet(side: Recorded, places: np.ndarray, body: BodyModel) -> Float[np.ndarray, "frames feet 3"]:
-    """Heels and toes, the same of every result whatever keypoints it was fitted to [m]."""
+def _feet(side: Recorded, places: np.ndarray, model: str) -> Float[np.ndarray, "frames feet 3"] | None:
+    """Heels and toes by the file's own body, the same of every result whatever keypoints it was fitted to [m].
+
+    None where there is no such body, or it has none.
+    """
+    if any(key not in side.arrays for key in _POSED):
+        return None
+    try:
+        body = _own_body(side, model)
+    except (MissingFile, ModelError):
+        return None
+    if "body25" not in body.regressors:
+        return None
     m, body25 = _motion(side, places), skeletons.get("body25")
     feet = body25.indices([n for n in _FEET if n in body25.joints])
     return keypoints_of(body, body25, _betas(side), m.Rh, m.Th, m.poses)[:, feet]

@@ -144,6 +144,15 @@ class TestFiles:
         assert found["foot_slide_mm_s"] == pytest.approx(60.0)
         assert found["foot_slide_truth_mm_frame"] == pytest.approx(0, abs=1e-9)
         assert found["foot_contacts"] == 6 * (n - 1)  # heels and toes of both feet, all the time
+        # of another body too, each by its own: joints called foot are two, and higher
+        hands = load_body("embedded_hands")
+        names = np.array(hands.joint_names)
+        with_hands = (drifting[0], drifting[1], np.zeros((n, hands.n_joints - 1, 3)))
+        other = evaluate.compare_files(
+            write(tmp_path / "other.npz", hands, np.zeros(10), with_hands, joint_names=names), truth
+        )
+        assert other["foot_contacts"] == 6 * (n - 1)
+        assert other["foot_slide_mm_frame"] == pytest.approx(2.0)
 
     def test_folders_stand_for_the_file_in_them(self, tmp_path, body, motion):
         for name in ("result", "truth"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from mocap.skeletons import Skeleton
+from mocap.skeletons import HANDS, Skeleton
 
 ACCELERATION = 400.0
 """More than any joint does on its own [m/s^2]: a punch or a pitch reaches 200 to 300 at the wrist."""
@@ -17,6 +17,11 @@ _SIGMAS = 4.0
 _LIMB_SHARE, _LIMB_METRES, _FINGER_METRES = 0.5, 0.15, 0.02
 """A limb may measure this share, and not less than these metres (within a hand), off its median length before it is
 impossible."""
+
+
+_HAND_AWAY, _FINGER_AWAY = 0.2, 0.3
+"""A hand of which most points are farther than this from its arm's wrist, and a point that is, are somewhere else [m]:
+from the wrist to the longest finger's tip a large hand measures 0.21."""
 
 
 def _spread(covariance: np.ndarray) -> np.ndarray:
@@ -95,4 +100,21 @@ def impossible_limbs(
     for k, (a, b) in enumerate(limbs):  # tens, whatever the number of frames
         out[:, a] |= bad[:, k] & whole[:, a] & (n_bad[:, a] >= n_bad[:, b])
         out[:, b] |= bad[:, k] & whole[:, b] & (n_bad[:, b] >= n_bad[:, a])
+    return out
+
+
+def hands_astray(xyz: Float[np.ndarray, "frames joints 3"], skeleton: Skeleton) -> Bool[np.ndarray, "frames joints"]:
+    """Points of hands that are not at the wrist of their arm, where that was seen.
+
+    Two views that took something else for a hand agree on all of its points, which limbs within the hand do not tell.
+    """
+    out = np.zeros(xyz.shape[:2], dtype=bool)
+    for side, hand in HANDS.items():
+        if not skeleton.has(f"{side}_wrist", *hand.joints):
+            continue
+        places = skeleton.indices(hand.joints)
+        away = np.linalg.norm(xyz[:, places] - xyz[:, [skeleton.index(f"{side}_wrist")]], axis=-1)
+        there = np.isfinite(away)
+        most = 2 * (away > _HAND_AWAY).sum(1) > there.sum(1)  # NaN compares False
+        out[:, places] = there & (most[:, None] | (away > _FINGER_AWAY))
     return out

@@ -26,7 +26,7 @@ from mocap.triangulate.agreement import (
     out_of_place,
     require_cameras,
 )
-from mocap.triangulate.gate import impossible_limbs, spikes
+from mocap.triangulate.gate import hands_astray, impossible_limbs, spikes
 from mocap.triangulate.observe import Observations, noise_of, observe, person_size
 from mocap.triangulate.rays import Rays, rays_through, select, select_near
 from mocap.triangulate.refine import refine
@@ -345,8 +345,10 @@ def _gate(
     """Tries impossible points again from where their neighbours expect them; drops the rest, and says which."""
 
     def impossible() -> np.ndarray:
-        return spikes(points.xyz, points.covariance, timestamps) | impossible_limbs(
-            points.xyz, points.covariance, skeleton
+        return (
+            spikes(points.xyz, points.covariance, timestamps)
+            | impossible_limbs(points.xyz, points.covariance, skeleton)
+            | hands_astray(points.xyz, skeleton)
         )
 
     bad = impossible()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from walker import walker
 
-from mocap.skeletons import BODY25
-from mocap.triangulate.gate import impossible_limbs, spikes
+from mocap.skeletons import BODY25, LEFT_HAND21, MEDIAPIPE75, RIGHT_HAND21
+from mocap.triangulate.gate import hands_astray, impossible_limbs, spikes
 
 
 def covariance(xyz: np.ndarray, sigma: float = 0.01) -> np.ndarray:
@@ -76,3 +76,23 @@ def test_an_uncertain_point_is_not_blamed_for_what_its_covariance_explains():
     sure[30:60, wrist] = 0.3**2 * np.eye(3)
     assert not impossible_limbs(xyz, sure, BODY25).any()
     assert not impossible_limbs(xyz[:5], covariance(xyz[:5]), BODY25).any()
+
+
+def test_a_hand_that_is_not_at_its_arms_wrist_is_somewhere_else_and_so_is_a_single_finger():
+    left, right = (MEDIAPIPE75.indices(hand.joints) for hand in (LEFT_HAND21, RIGHT_HAND21))
+    rng = np.random.default_rng(0)
+    xyz = rng.normal(size=(6, 75, 3))
+    for places, wrist in ((left, "left_wrist"), (right, "right_wrist")):
+        on_a_ball = rng.normal(size=(6, 21, 3))
+        on_a_ball *= rng.uniform(0.02, 0.19, (6, 21, 1)) / np.linalg.norm(on_a_ball, axis=-1, keepdims=True)
+        xyz[:, places] = xyz[:, [MEDIAPIPE75.index(wrist)]] + on_a_ball
+    assert not hands_astray(xyz, MEDIAPIPE75).any()
+    expected = np.zeros((6, 75), dtype=bool)
+    xyz[1, left] += [0.0, 0.45, 0.0]
+    expected[1, left] = True
+    xyz[2, right[8]] += [0.0, 0.0, 0.6]
+    expected[2, right[8]] = True
+    xyz[3, MEDIAPIPE75.index("left_wrist")] = np.nan  # an arm that was not seen tells nothing
+    xyz[3, left] += 1.0
+    np.testing.assert_array_equal(hands_astray(xyz, MEDIAPIPE75), expected)
+    assert not hands_astray(xyz[:, left], LEFT_HAND21).any()
