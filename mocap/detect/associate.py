@@ -352,13 +352,15 @@ def _at(
 ) -> Float[np.ndarray, "frames marks 3"]:
     """The marks at other times: linear over short gaps, held for as long as a moment lasts at the ends."""
     out = np.full((len(times), xyz.shape[1], 3), np.nan)
+    # from one moment to the next is no gap, however slow the clock
+    short = max(kind.bridge, 1.5 * float(np.median(np.diff(moments)))) if len(moments) > 1 else kind.bridge
     for mark in range(xyz.shape[1]):
         k = np.flatnonzero(known[:, mark])
         if not len(k):
             continue
         at = moments[k]
         before, after, _ = between_frames(at, times)
-        bridged = (at[after] - at[before] <= kind.bridge) | (times <= at[0]) | (times > at[-1])
+        bridged = (at[after] - at[before] <= short) | (times <= at[0]) | (times > at[-1])
         ok = bridged & (np.maximum(at[0] - times, times - at[-1]) <= kind.moment)
         out[:, mark] = np.where(ok[:, None], linear(at, xyz[k, mark], times), np.nan)
     return out

@@ -66,6 +66,16 @@ def test_one_hand_is_found_with_its_side_among_misses_false_candidates_and_wrong
     assert found.facts["warnings"] == []
 
 
+@pytest.mark.parametrize("fps", [1.2, 3.0])
+def test_hands_in_single_pictures_a_second_are_found_in_all_of_them(fps: float):
+    times = np.arange(20) / fps
+    detections, truth = detected(RIG, times, [(hand(times, "right", hertz=0.1), "right", ALL)])
+    found = associate(RIG, detections, times)
+    assert sides_of(found) == [RIGHT]
+    (mine, share), *_ = compared(found, detections, truth)
+    assert mine == 1 and share > 0.95
+
+
 def test_confidence_is_that_the_hand_is_there_whichever_it_is():
     detections, _ = detected(RIG, T, [(hand(T, "left"), "left", ALL)])
     found = associate(RIG, detections, T)
