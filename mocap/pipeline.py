@@ -53,6 +53,7 @@ def check(steps: Sequence[Step], take: Take) -> None:
     check_flow(steps, take)
     for step in steps:
         step.stage.check(take)
+        take = step.stage.foreseen(take)
 
 
 def position(steps: Sequence[Step], label: str) -> int:

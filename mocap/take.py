@@ -99,6 +99,11 @@ class Keypoints2D:
         )
         return cls(skeleton, np.asarray(timestamps, dtype=float), xy, confidence)
 
+    @classmethod
+    def none(cls, skeleton: Skeleton) -> Keypoints2D:
+        """Of no moment: where only the set is known."""
+        return cls.of(skeleton, np.zeros(0), np.zeros((0, len(skeleton), 2)), np.zeros((0, len(skeleton))))
+
 
 @dataclass(frozen=True)
 class Keypoints3D:

@@ -116,3 +116,24 @@ def test_a_real_hand_seen_by_two_cameras_reprojects_within_6_px_of_720(run, shar
     names = list(result.keypoint_names)
     width = np.linalg.norm(fit[:, names.index("right_index_mcp")] - fit[:, names.index("right_pinky_mcp")], axis=-1)
     assert width.std() / width.mean() < 0.03
+
+
+@pytest.mark.parametrize(
+    ("take", "changes", "why"),
+    [
+        ("hands", ["load_body_model.model=embedded_hands"], "is a model of whole bodies, but hands by themselves"),
+        ("dance", ["load_body_model.model=embedded_left_hand"], "is a model of a hand, but whole bodies were seen"),
+        ("hands", ["detect_hands={}"], "Hands are added to bodies of mediapipe33"),
+    ],
+)
+def test_what_does_not_go_with_the_keypoints_is_refused_before_the_first_frame(
+    repository, tmp_path, capsys, take, changes, why
+):
+    root, exp = repository / "data" / "examples" / take, tmp_path / "exp.yml"
+    stages = STAGES % (root / "detections")
+    exp.write_text(stages.replace("  associate: {}\n", "  associate: {}\n  detect_hands: off\n"))
+    data = repository / "config" / "datasets" / "mvimage.yml"
+    words = [w for change in changes for w in ("--set", f"stages.{change}")]
+    asked = ["--data", str(data), "--exp", str(exp), "--root", str(root), "--out", str(tmp_path / "out"), "--check"]
+    assert cli.main([*asked, *words]) == 2
+    assert why in capsys.readouterr().err

@@ -58,12 +58,7 @@ def add_hands(
         DataError: Bodies of another set.
         MocapError: From the detector.
     """
-    for seen in (seen for person in people for seen in person.values()):
-        if seen.skeleton != MEDIAPIPE33:
-            raise DataError(
-                "Hands are added to bodies of mediapipe33 (`detect: {detector: mediapipe}`), and these are of "
-                f"{seen.skeleton.name}."
-            )
+    require_bodies(people)
     here = {
         name: in_view(view, [person.get(name) for person in people], least=least)
         for name, view in footage.items()
@@ -104,6 +99,16 @@ def add_hands(
                 if there < _FEW * wanted
             ]
     return made, {"views": views, "seconds": told["seconds"], "fps": told["fps"], "warnings": warnings}
+
+
+def require_bodies(people: Sequence[Mapping[str, Keypoints2D]]) -> None:
+    """DataError where people are not such that hands can be added to them."""
+    for seen in (seen for person in people for seen in person.values()):
+        if seen.skeleton != MEDIAPIPE33:
+            raise DataError(
+                "Hands are added to bodies of mediapipe33 (`detect: {detector: mediapipe}`), and these are of "
+                f"{seen.skeleton.name}."
+            )
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,13 @@ class Stage(ABC):
     def check(self, take: Take) -> None:  # noqa: B027 - most have nothing to check
         """Raises a MocapError for what would fail later: a missing model, file or library. Reads no frame.
 
-        `take` has its rig, footage and run filled, nothing more.
+        `take` has its rig, footage and run filled, and people as far as stages before have `foreseen` them.
         """
+
+    def foreseen(self, take: Take) -> Take:
+        """The take as the checks of later stages can know it: people who are still to be found have keypoint sets, and
+        no points."""
+        return take
 
     @abstractmethod
     def __call__(self, take: Take) -> Take:

@@ -11,7 +11,7 @@ from mocap.detect.detectors.base import Detector
 from mocap.detect.detectors.mediapipe import Mediapipe
 from mocap.registry import Named
 from mocap.stages.base import Stage, options
-from mocap.take import Take
+from mocap.take import Keypoints2D, Person, Take
 
 
 @options
@@ -38,6 +38,13 @@ class Detect(Stage):
         if self.detector.reads_pixels:
             run.require_pixels(take.footage, "this detector", "use `detector: replay`")
         run.check(self.detector, take.footage)
+
+    def foreseen(self, take: Take) -> Take:
+        """Somebody in every view, with the detector's keypoint set."""
+        if take.detections or take.people:
+            return take
+        sets = {name: self.detector.skeleton(view) for name, view in take.footage.items()}
+        return take.replace(people=(Person({name: Keypoints2D.none(skeleton) for name, skeleton in sets.items()}),))
 
     def __call__(self, take: Take) -> Take:
         """All candidates of the frames just before and after each moment of the take's clock."""

@@ -8,10 +8,11 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Le
 
 from mocap.detect import run
-from mocap.detect.at_wrists import add_hands
+from mocap.detect.at_wrists import add_hands, require_bodies
 from mocap.detect.detectors.mediapipe_hands import MediapipeHands
+from mocap.skeletons import MEDIAPIPE75
 from mocap.stages.base import Stage, options
-from mocap.take import Take
+from mocap.take import Keypoints2D, Take
 
 
 @options
@@ -36,9 +37,15 @@ class DetectHands(Stage):
     """How sure the landmarker must be that a hand is there, found anew, present, or followed."""
 
     def check(self, take: Take) -> None:
-        """The landmarker's library and model, which is fetched where it must be; and that there are pixels."""
+        """Bodies it can work with, pixels, and the library and the model, which is fetched where it must be."""
+        require_bodies([person.keypoints2d for person in take.people])
         run.require_pixels(take.footage, "detect_hands", "leave that stage out")
         run.check(self._detector(), take.footage)
+
+    def foreseen(self, take: Take) -> Take:
+        """The same people with hands."""
+        with_hands = [dict.fromkeys(person.keypoints2d, Keypoints2D.none(MEDIAPIPE75)) for person in take.people]
+        return take.with_people(keypoints2d=with_hands)
 
     def _detector(self) -> MediapipeHands:
         return MediapipeHands(model_path=self.model_path, min_confidence=self.min_confidence)

@@ -16,8 +16,8 @@ from mocap.stages.base import Stage, options
 from mocap.take import Person, Take
 
 Asked = tuple[str, str | None]
-"""A gender, and what was seen: "left" or "right" for a hand, "fingers" for a body with its fingers, "body" for one
-without, None where it is not known."""
+"""A gender, and what was seen: "left" or "right" for a hand, "hand" for one of which the side is not known yet,
+"fingers" for a body with its fingers, "body" for one without, None where it is not known."""
 
 
 def _seen(person: Person) -> Skeleton | None:
@@ -29,6 +29,8 @@ def _seen(person: Person) -> Skeleton | None:
 def _kind(skeleton: Skeleton | None) -> str | None:
     if skeleton is None:
         return None
+    if skeleton is skeletons.HANDS42:
+        return "hand"
     sides = [side for side, hand in skeletons.HANDS.items() if skeleton.has(*hand.joints)]
     if len(sides) == 1 and len(skeleton) == len(skeletons.HANDS[sides[0]]):
         return sides[0]
@@ -76,6 +78,11 @@ class LoadBodyModel(Stage):
     def _agree(self, body: BodyModel, kind: str | None) -> None:
         """ModelError where the model cannot show what was seen."""
         hand = body.n_joints == len(MANO_JOINTS)
+        if kind == "hand" and not hand:
+            raise ModelError(
+                f"{self.model} is a model of whole bodies, but hands by themselves are looked for: give a MANO file, a "
+                'folder with MANO_LEFT and MANO_RIGHT, or "embedded"; or detect bodies.'
+            )
         if kind in ("body", "fingers") and hand:
             raise ModelError(
                 f"{self.model} is a model of a hand, but whole bodies were seen: give a body, or detect with "
@@ -95,8 +102,10 @@ class LoadBodyModel(Stage):
     def check(self, take: Take) -> None:
         """Reads the models, so that a bad file shows before the first frame."""
         genders = [take.genders.get(view, self.gender) for view in take.footage] or [self.gender]
-        # who is there is not known yet where they are still to be detected: then whatever a folder has is read
-        kinds = {_kind(_seen(person)) for person in take.people} or set(sides_in(self.model)) or {None}
+        kinds = {_kind(_seen(person)) for person in take.people} or {None}
+        if kinds <= {"hand", None}:  # which hands is not known yet: those that a folder has are read
+            sides = ("left", "right") if self.model == "embedded" and "hand" in kinds else sides_in(self.model)
+            kinds = set(sides) or kinds
         bodies = self._load((gender, kind) for gender in genders for kind in kinds)
         points = [p.keypoints3d.skeleton for p in take.people if p.keypoints3d is not None]
         seen = take.footage or any(skeleton is not skeletons.SMPL24 for skeleton in points)
