@@ -11,17 +11,16 @@ from jaxtyping import Bool, Float, Int
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from mocap.bodies.kinematics import Posed
-from mocap.bodies.ranges import is_hand
 from mocap.errors import DataError
 from mocap.geometry import robust
 from mocap.options import options
 from mocap.terms.base import Bound, Data, Residuals, Term, by_part
 
-_PLACE = (0.012, 0.003, 0.008)
-"""What detectors and the body disagree about where a joint of a body is, a point of a hand by itself, and of a body's
-hand, per axis [m]: 10-40 mm for mediapipe's body, 1-5 mm for its hands from near, measured on renderings. From where a
-body is seen whole a hand of 50 px is off by 5 mm for half a second, and all its points together, so that the many of
-them tell little more of the arm than one would."""
+_PLACE = (0.012, 0.008)
+"""What detectors and the body disagree about where a joint of a body is, and a point of a hand, per axis [m]: 10-40 mm
+for mediapipe's body, measured on renderings. Its points of a hand are off by 1-5 mm each, and for half a second all
+together: with 8 mm two thirds of the errors on the shipped take of hands are within their error bars (with 3 mm one
+third), and the many points of a body's hand do not pull its arm."""
 _START = (0.01, 0.003)
 """Expected error of such points before the take has told it, and of the model beside what they bring with them [m]."""
 
@@ -37,8 +36,7 @@ class K3d(Term):
     for each keypoint."""
     place: NonNegativeFloat | None = None
     """How far points sit from where the body has them, the same way in frame after frame [m]; null: 0.012 for points
-    triangulated from detections, 0.008 for those of its hands, 0.003 for those of a hand by itself, and 0 for points
-    that came as such."""
+    triangulated from detections, 0.008 for those of hands, and 0 for points that came as such."""
     robust: PositiveFloat = 3.0
     """Errors beyond this many sigmas per axis count less and less (Cauchy)."""
     weight: NonNegativeFloat = 1.0
@@ -65,8 +63,7 @@ class K3d(Term):
             gain[seen] = np.sqrt(self.weight)
         else:
             gain[seen] = np.sqrt(self.weight / variance[seen])
-        of_hand = _PLACE[1] if is_hand(data.body) else _PLACE[2]
-        usual = np.zeros(len(place)) if root is None else np.where(hands, of_hand, _PLACE[0])
+        usual = np.zeros(len(place)) if root is None else np.where(hands, _PLACE[1], _PLACE[0])
         return BoundK3d(
             np.where(seen[..., None], points.xyz, 0.0),
             gain,

@@ -306,7 +306,7 @@ def test_points_of_hands_have_their_own_place_and_their_own_discount():
     near = measured(alone, 9, noise=NOISE)
     known = np.broadcast_to(NOISE**2 * np.eye(3), (*near.xyz.shape, 3))
     bound = K3d().bind(Data(alone.body, alone.clock, dataclasses.replace(near, covariance=known)))
-    assert bound is not None and set(bound.place) == {0.003}  # seen from near
+    assert bound is not None and set(bound.place) == {0.008}
     smooth = fit.problem.terms["smooth"]
     assert isinstance(smooth, BoundSmooth)
     np.testing.assert_allclose(smooth.discount[smooth.hands], part["hands"])
