@@ -31,8 +31,8 @@ _REPOSED = 3
 _STATURE_SIGMA = 0.001
 """How well a stature that is given is known [m]."""
 _BONE = 0.5
-"""The bones of fingers and palm are short, and so many times as far as a body's limbs from the model's; less would have
-the shape follow where detectors see knuckles of bent fingers."""
+"""How far the bones of fingers and palm, which are short, may be from the model's, against a body's limbs. With less
+the shape would follow where detectors see the knuckles of bent fingers."""
 
 
 @dataclass(frozen=True)
@@ -222,9 +222,8 @@ def fit_shape(
     """
     if is_hand(body) and stature is not None:
         raise ModelError(f'Body "{body.name}" is a hand and has no stature: leave it out.')
-    bones = points.skeleton.of_hands()[points.skeleton.limb_indices()].all(1)
-    of_model = np.where(bones, _BONE, 1.0) * model_sigma
     limbs = points.skeleton.limb_indices()
+    of_model = np.where(points.skeleton.of_hands()[limbs].all(1), _BONE, 1.0) * model_sigma
     points = _enough(points)
     measured = limb_lengths(points, limbs)
     known: Bool[np.ndarray, " limbs"] = np.isfinite(measured.length)

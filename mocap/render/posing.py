@@ -40,6 +40,8 @@ _UPRIGHT = np.radians(30)
 """Palms whose normals are less above the floor than this may be seen from either side [rad]."""
 _NOT_BEHIND = 2.0
 """How much more it counts that no hand hides another than that palms are seen."""
+_NEAR_FLOOR = 0.2
+"""Hands that are mostly farther above the floor than this are shown without it [m]."""
 _BELOW_FEET, _BELOW_ANKLES = 0.012, 0.09
 """How far below the lowest keypoint the floor is, with heels or toes among the keypoints and without [m]."""
 
@@ -253,3 +255,13 @@ def floor_below(people: Sequence[Person], *, frames: int = 120) -> float:
             lowest.append(np.nanmin(z, axis=1, initial=np.inf) - (_BELOW_FEET if feet else _BELOW_ANKLES))
     heights = np.concatenate(lowest) if lowest else np.zeros(0)
     return float(np.percentile(heights, 5)) if len(heights) else 0.0
+
+
+def floor_under_hands(points: Float[np.ndarray, "frames points 3"]) -> float | None:
+    """The dataset's floor [m], unless hands are so far above it that they would be small beside it.
+
+    Args:
+        points: Of all hands [m], NaN where missing.
+    """
+    z = points[..., 2][np.isfinite(points[..., 2])]
+    return 0.0 if len(z) and np.percentile(z, 5) < _NEAR_FLOOR else None

@@ -109,7 +109,7 @@ class RefinePoses(Stage):
                     **told,
                 }
             )
-            if off > _FAR[hand]:
+            if off > (_FAR[1] if hand else _FAR[0]):
                 warnings.append(
                     f"The body of {who} lies {off:.3g} m from the triangulated points at the median: this "
                     "fit cannot be used. Look at the unit of the calibration, the body model and the overlay."

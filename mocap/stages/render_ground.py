@@ -6,16 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
-from jaxtyping import Float
 
 from mocap.render.ground import plan_view
-from mocap.render.posing import facing, floor_below, outline, palms_seen, scale_of
+from mocap.render.posing import facing, floor_below, floor_under_hands, outline, palms_seen, scale_of
 from mocap.render.rasterisers import open_rasteriser
 from mocap.stages.base import Stage, options
 from mocap.take import Take
 
-_NEAR_FLOOR = 2.0
-"""Hands that are never nearer to the floor than `scale` times this are shown without it [m]."""
 Side = Annotated[int, Ge(64), Le(8192)]
 
 
@@ -62,7 +59,7 @@ class RenderGround(Stage):
         if scale == 1:
             floor = (self.floor or 0.0) if known else floor_below(people)
         else:
-            floor = self.floor if self.floor is not None else _under_hands(points, scale) if known else None
+            floor = self.floor if self.floor is not None else floor_under_hands(points) if known else None
             way, elevation = palms_seen(people, () if take.rig is None else tuple(take.rig))
             ways, look = [np.broadcast_to(way, (frames, 2))], {"scale": scale, "elevation": elevation, "aside": 0.0}
         known = known and floor is not None
@@ -87,9 +84,3 @@ class RenderGround(Stage):
         floor_from = "as set" if self.floor is not None else "the dataset's" if known else below
         height = None if floor is None else round(floor, 4)
         return take.reported(camera=view.camera, floor=height, floor_from=floor_from, drawn=drawn)
-
-
-def _under_hands(points: Float[np.ndarray, "frames points 3"], scale: float) -> float | None:
-    """The dataset's floor, unless hands are so far above it that they would be small beside it."""
-    z = points[..., 2][np.isfinite(points[..., 2])]
-    return 0.0 if len(z) and np.percentile(z, 5) < _NEAR_FLOOR * scale else None

@@ -25,8 +25,8 @@ _SAME_MOMENT = 1e-4
 _START = 0.0025
 """Expected error of a point before the take has told it [fraction of the image's longer side]."""
 
-_PLACE = (0.015, 0.004)
-"""What detectors and the body disagree about where a joint of a body is, and a point of a hand [m]."""
+_PLACE = (0.015, 0.008)
+"""What detectors and the body disagree about where a joint of a body is, and a point of a hand [m]: see `k3d`."""
 _BETWEEN = 5.0
 """How many times as large an error may be that comes from taking a view's moment for the take's nearest."""
 
@@ -46,7 +46,7 @@ class Refine2d(Term):
     the take itself, for each view."""
     place: NonNegativeFloat | None = None
     """How far detectors see points from where the body has them, the same way in frame after frame [m]: the further,
-    the less the images count next to what poses are like; null: 0.015, and 0.004 for points of hands."""
+    the less the images count next to what poses are like; null: 0.015, and 0.008 for points of hands."""
     robust: PositiveFloat = 2.5
     """Errors beyond this many sigmas per axis count less and less (Geman-McClure)."""
     weight: NonNegativeFloat = 1.0
@@ -58,17 +58,17 @@ class Refine2d(Term):
             return None
         if data.keypoints2d is None or data.rig is None:
             raise DataError("Loss refine_2d needs 2D keypoints and a calibrated rig.")
-        clock, views, hands = data.timestamps, [], np.zeros(0, dtype=bool)
+        clock, views = data.timestamps, []
+        hands = next(iter(data.keypoints2d.values())).skeleton.of_hands()
         for name, seen in data.keypoints2d.items():
             camera = data.rig[name]
-            hands = seen.skeleton.of_hands()
             sigma = camera.longer_side * (_START if self.sigma is None else self.sigma)
             views.append(SeenBy.of(camera, seen, clock, sigma))
         return BoundRefine2d(
             tuple(views),
             robust=self.robust,
             weight=self.weight,
-            place=np.where(hands, *reversed(_PLACE)) if self.place is None else np.full(len(hands), self.place),
+            place=np.where(hands, _PLACE[1], _PLACE[0]) if self.place is None else np.full(len(hands), self.place),
             estimated=self.sigma is None,
             hands=hands,
             discount=np.ones(len(hands)),

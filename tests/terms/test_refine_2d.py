@@ -78,7 +78,7 @@ def test_the_noise_of_hands_is_told_apart_from_the_bodys():
         assert 0.95 * 6 < sigma["body"] < 1.3 * 6
         assert 0.95 * 2 < sigma["hands"] < 1.4 * 2
     usual = Refine2d().bind(seen).facts()["place"]
-    assert usual == {"body": 0.015, "hands": 0.004}
+    assert usual == {"body": 0.015, "hands": 0.008}
 
 
 def test_a_given_sigma_stays(data):
